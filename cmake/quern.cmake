@@ -1,0 +1,68 @@
+# What every target shares: warnings, sanitizers, the fast linker, ccache.
+
+find_program(QUERN_CCACHE ccache)
+if(QUERN_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${QUERN_CCACHE})
+endif()
+
+add_library(quern_options INTERFACE)
+target_include_directories(quern_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_compile_options(quern_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -fno-omit-frame-pointer -ffp-contract=off
+  $<$<BOOL:${QUERN_WERROR}>:-Werror>)
+
+find_program(QUERN_MOLD mold)
+if(QUERN_MOLD)
+  target_link_options(quern_options INTERFACE -fuse-ld=mold)
+endif()
+
+if(QUERN_SANITIZE)
+  target_compile_options(quern_options INTERFACE -fsanitize=${QUERN_SANITIZE}
+    -fno-sanitize-recover=all -O1 -g)
+  target_link_options(quern_options INTERFACE -fsanitize=${QUERN_SANITIZE})
+endif()
+if(QUERN_FUZZERS)
+  target_compile_options(quern_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# quern_folder(NAME DEPENDS...): the library quern_NAME of the sources in this folder and below it
+# that are not tests, and the test NAME_test of those that are. A fuzz target is a file
+# NAME_fuzz.cpp; its seeds are in fuzz/NAME.
+function(quern_folder name)
+  file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  set(sources ${all})
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  set(tests ${all})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  set(fuzzers ${all})
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cpp$")
+
+  string(REPLACE "/" "_" target ${name})
+  if(sources)
+    add_library(quern_${target} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(quern_${target} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_link_libraries(quern_${target} ${scope} quern_options ${ARGN})
+
+  if(tests)
+    add_executable(${target}_test ${tests})
+    target_link_libraries(${target}_test PRIVATE quern_${target} GTest::gtest_main)
+    target_compile_definitions(${target}_test PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    add_test(NAME ${target} COMMAND ${target}_test)
+    set_tests_properties(${target} PROPERTIES TIMEOUT 900)
+  endif()
+
+  if(QUERN_FUZZERS)
+    foreach(source ${fuzzers})
+      get_filename_component(fuzzer ${source} NAME_WE)
+      add_executable(${fuzzer} ${source})
+      target_link_libraries(${fuzzer} PRIVATE quern_${target})
+      target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
+      set_property(GLOBAL APPEND PROPERTY QUERN_FUZZ_TARGETS ${fuzzer})
+    endforeach()
+  endif()
+endfunction()

@@ -1,0 +1,162 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace quern {
+
+namespace {
+
+Error system_error(const std::filesystem::path& path, std::string_view doing, int code) {
+  const bool missing = code == ENOENT || code == ENOTDIR;
+  return Error{.code = missing ? ErrorCode::kNotFound : ErrorCode::kSystem,
+               .message = cat(path.string(), ": cannot ", doing, ": ", std::strerror(code)),
+               .what = path.string()};
+}
+
+/// Owns a file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+struct OpenedFile {
+  int fd;
+  uint64_t size;
+};
+
+Result<OpenedFile> open_regular(const std::filesystem::path& path) {
+  // O_NONBLOCK: opening a named pipe must not wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return system_error(path, "open", errno);
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) {
+    const int code = errno;
+    ::close(fd);
+    return system_error(path, "stat", code);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    ::close(fd);
+    return Error{.code = ErrorCode::kBadFile,
+                 .message = cat(path.string(), ": is not a regular file"),
+                 .what = path.string(),
+                 .wanted = "a regular file"};
+  }
+  return OpenedFile{fd, static_cast<uint64_t>(status.st_size)};
+}
+
+Result<std::string> read_descriptor(int fd, uint64_t max_bytes, const Error& too_large,
+                                    const std::filesystem::path& path) {
+  std::string content;
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error(path, "read", errno);
+    if (got == 0) return content;
+    content.append(buffer.data(), static_cast<size_t>(got));
+    if (content.size() > max_bytes) return too_large;
+  }
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const OpenedFile file, open_regular(path));
+  const Descriptor owner(file.fd);
+  if (file.size == 0) return MappedFile(path, nullptr, 0);
+  void* data = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (data == MAP_FAILED) return system_error(path, "map", errno);
+  return MappedFile(path, static_cast<const std::byte*>(data), file.size);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::drop(uint64_t offset, uint64_t size) const {
+  // Whole pages inside the range only: a neighbour may still be needed.
+  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t begin = (offset + page - 1) / page * page;
+  const uint64_t end = offset + size == size_ ? size_ : (offset + size) / page * page;
+  if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+void MappedFile::will_read(uint64_t offset, uint64_t size) const {
+  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t begin = offset / page * page;
+  if (size > 0) {
+    ::madvise(const_cast<std::byte*>(data_) + begin, offset + size - begin, MADV_WILLNEED);
+  }
+}
+
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  ASSIGN_OR_RETURN(const OpenedFile file, open_regular(path));
+  const Descriptor owner(file.fd);
+  const Error too_large{.code = ErrorCode::kBadFile,
+                        .message = cat(path.string(), ": is ", file.size,
+                                       " bytes, more than the limit of ", max_bytes),
+                        .what = path.string(),
+                        .found = cat(file.size, " bytes"),
+                        .wanted = cat("at most ", max_bytes, " bytes")};
+  if (file.size > max_bytes) return too_large;
+  return read_descriptor(file.fd, max_bytes, too_large, path);
+}
+
+Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  const std::string beside = cat(path.string(), ".", ::getpid(), ".tmp");
+  const Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (file.get() < 0) return system_error(beside, "create", errno);
+  auto fail = [&](std::string_view doing) {
+    const int code = errno;
+    ::unlink(beside.c_str());
+    return system_error(beside, doing, code);
+  };
+  while (!content.empty()) {
+    const ssize_t written = ::write(file.get(), content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail("write");
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  if (::fsync(file.get()) != 0) return fail("sync");
+  if (::rename(beside.c_str(), path.c_str()) != 0) return fail("rename");
+  return {};
+}
+
+Result<std::string> read_stdin(uint64_t max_bytes) {
+  const Error too_large{
+      .code = ErrorCode::kBadInput,
+      .message = cat("standard input: is larger than the limit of ", max_bytes, " bytes"),
+      .what = "standard input"};
+  return read_descriptor(STDIN_FILENO, max_bytes, too_large, "standard input");
+}
+
+}  // namespace quern

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace quern {
+
+/// A regular file mapped read-only. Moves, does not copy; unmaps when destroyed.
+class MappedFile {
+ public:
+  /// kNotFound if there is no such file, kSystem if it cannot be read, kBadFile if it is not a
+  /// regular file.
+  static Result<MappedFile> open(const std::filesystem::path& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Tells the kernel that [offset, offset + size) will not be read again, so that its pages stop
+  /// counting as resident. Reading them later is still right, only slow.
+  void drop(uint64_t offset, uint64_t size) const;
+  /// Asks for the whole range to be read ahead.
+  void will_read(uint64_t offset, uint64_t size) const;
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// The whole of a regular file; fails with kBadFile where it is larger than `max_bytes`.
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
+
+/// Writes beside `path` and renames, so that a reader sees the old file or the whole new one.
+Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// All of standard input, byte for byte; fails with kBadInput above `max_bytes`.
+Result<std::string> read_stdin(uint64_t max_bytes);
+
+}  // namespace quern

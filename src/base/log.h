@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+namespace quern {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
+
+/// What is below this level is dropped; kWarning unless changed. Process-wide, set once at start.
+void set_log_level(LogLevel level);
+LogLevel log_level();
+
+/// One line on stderr; stdout belongs to the answer.
+void log_debug(const std::string& message);
+void log_info(const std::string& message);
+void log_warning(const std::string& message);
+
+}  // namespace quern
