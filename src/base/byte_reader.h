@@ -65,13 +65,13 @@ class ByteReader {
 
  private:
   Error too_short(uint64_t wanted, std::string_view part) const {
-    return Error{.code = ErrorCode::kBadFile,
-                 .message = cat(what_, ": ", part, " needs ", wanted, " bytes at byte ", position_,
-                                " but only ", bytes_left(),
-                                " are left; the file is truncated or damaged"),
-                 .what = what_,
-                 .found = cat(bytes_left(), " bytes"),
-                 .wanted = cat(wanted, " bytes")};
+    return Error{
+        .code = ErrorCode::kBadFile,
+        .message = cat(what_, ": ", part, " needs ", wanted, " bytes at byte ", position_,
+                       " but only ", bytes_left(), " are left; the file is truncated or damaged"),
+        .what = what_,
+        .found = cat(bytes_left(), " bytes"),
+        .wanted = cat(wanted, " bytes")};
   }
 
   std::span<const std::byte> bytes_;

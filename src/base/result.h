@@ -34,9 +34,9 @@ int exit_status(ErrorCode code);
 struct Error {
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
-  std::optional<std::string> what = std::nullopt;    // the culprit: a file, a flag, a field
-  std::optional<std::string> found = std::nullopt;   // what was there
-  std::optional<std::string> wanted = std::nullopt;  // what should have been there
+  std::optional<std::string> what = std::nullopt;      // the culprit: a file, a flag, a field
+  std::optional<std::string> found = std::nullopt;     // what was there
+  std::optional<std::string> wanted = std::nullopt;    // what should have been there
   std::optional<std::string> try_next = std::nullopt;  // what to do
 };
 
@@ -49,7 +49,7 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: by design
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: by design
 
   bool has_value() const { return state_.index() == 0; }
@@ -120,16 +120,17 @@ class [[nodiscard]] Result<void> {
 #define QUERN_CONCAT(a, b) QUERN_CONCAT_INNER(a, b)
 
 /// Returns the error of `expression` (a Result) from the enclosing function, if it has one.
-#define RETURN_IF_ERROR(expression)                                  \
-  do {                                                               \
+#define RETURN_IF_ERROR(expression)                                   \
+  do {                                                                \
     if (auto quern_result = (expression); !quern_result) [[unlikely]] \
-      return std::move(quern_result).error();                        \
+      return std::move(quern_result).error();                         \
   } while (false)
 
 /// Declares or assigns `target` from a Result, or returns its error.
 #define ASSIGN_OR_RETURN(target, ...) \
   QUERN_ASSIGN_OR_RETURN(QUERN_CONCAT(quern_result_, __COUNTER__), target, __VA_ARGS__)
-#define QUERN_ASSIGN_OR_RETURN(result, target, ...)       \
-  auto result = (__VA_ARGS__);                            \
-  if (!result) [[unlikely]] return std::move(result).error(); \
+#define QUERN_ASSIGN_OR_RETURN(result, target, ...) \
+  auto result = (__VA_ARGS__);                      \
+  if (!result) [[unlikely]]                         \
+    return std::move(result).error();               \
   target = std::move(result).value()
