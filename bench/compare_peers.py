@@ -40,7 +40,7 @@ EXIT_NOTHING, EXIT_INVALID = 1, 8
 
 @dataclass(frozen=True)
 class Kind:
-    """How an engine is called. The arguments both kinds share are added in command()."""
+    """How an engine is called. What all share is added in Engine.command()."""
 
     subcommand: tuple
     variants: tuple  # the first one is used when there is no calibration
@@ -53,7 +53,8 @@ KINDS = {
     "mainline": Kind((), (("-fa", "1"), ("-fa", "0"), ("-fa", "1", "--repack", "0"))),
     # -rtr interleaves rows while loading (better decode, for some formats worse prefill),
     # -thp puts the weights on huge pages.
-    "ik": Kind((), (("-fa", "1", "-rtr", "1", "-thp", "1"), ("-fa", "1", "-rtr", "0", "-thp", "1"))),
+    "ik": Kind((), (("-fa", "1", "-rtr", "1", "-thp", "1"),
+                    ("-fa", "1", "-rtr", "0", "-thp", "1"))),
 }
 
 
@@ -117,7 +118,7 @@ def read_cpu_times():
 
 
 def foreign_cores(before, after, num_cpus):
-    """Cores that others kept busy, on average. Two ticks per CPU are below what /proc/stat shows."""
+    """Cores that others kept busy, on average, less two ticks per CPU that rounding can make."""
     wall = after.wall - before.wall
     resolution = 2 * num_cpus / os.sysconf("SC_CLK_TCK")
     foreign = (after.busy - before.busy) - (after.ours - before.ours)
@@ -140,7 +141,8 @@ def process_times():
             continue  # it ended meanwhile
         name_end = stat.rindex(")")
         words = stat[name_end + 2:].split()
-        times[int(entry.name)] = (stat[stat.index("(") + 1:name_end], int(words[11]) + int(words[12]))
+        name = stat[stat.index("(") + 1:name_end]
+        times[int(entry.name)] = (name, int(words[11]) + int(words[12]))
     return times
 
 
@@ -228,7 +230,8 @@ def run_process(command, timeout_s):
         err.seek(0)
         if status != 0:
             lines = err.read().decode(errors="replace").strip().splitlines()
-            raise EngineFailed(f"exit status {status}: {lines[-1][:200] if lines else 'no message'}")
+            message = lines[-1][:200] if lines else "no message"
+            raise EngineFailed(f"exit status {status}: {message}")
         return out.read().decode(errors="replace")
 
 
@@ -403,8 +406,8 @@ def markdown(report):
     lines = [
         f"CPU: {env['cpu_model']}, {env['num_cpus']} CPUs, L2 {env['l2']}, L3 {env['l3']} "
         f"(as this system reports them); {' '.join(env['isa'])}",
-        f"Memory {env['memory_gib']:.0f} GiB, huge pages {env['huge_pages']}, Linux {env['kernel']}, "
-        f"governor {env['governor']}",
+        f"Memory {env['memory_gib']:.0f} GiB, huge pages {env['huge_pages']}, "
+        f"Linux {env['kernel']}, governor {env['governor']}",
         f"Foreign load: at most {report['worst_foreign_cores']:.2f} cores in a sample that counts; "
         f"steal at most {100 * report['worst_steal']:.1f} %; {report['rejected_samples']} of "
         f"{report['num_samples']} samples did not count",
@@ -421,8 +424,9 @@ def markdown(report):
         ratio = (f"{row['ratio']:.3f} ({row['ratio_low']:.3f} - {row['ratio_high']:.3f})"
                  if row["ratio"] else "-")
         verdict = f"**INVALID**: {row['invalid']}" if row["invalid"] else row["verdict"] or "-"
-        lines.append(f"| {row['model']} | {row['test']} | {row['engine']} | "
-                     f"{' '.join(row['variant']) or '-'} | {speed} | {spread} | {ratio} | {verdict} |")
+        cells = [row["model"], row["test"], row["engine"], " ".join(row["variant"]) or "-",
+                 speed, spread, ratio, verdict]
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Builds: " + ", ".join(f"{e['name']} {e['build'] or 'unknown'}"
                                         for e in report["engines"])]
     return "\n".join(lines)
@@ -463,7 +467,8 @@ def environment():
         "microcode": cpu_field("microcode"),
         "memory_gib": int(memory[1]) / 2**20 if memory else 0.0,
         "huge_pages": read_or("/sys/kernel/mm/transparent_hugepage/enabled", "unknown"),
-        "governor": read_or("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "not readable"),
+        "governor": read_or("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+                            "not readable"),
         "cgroup_cpu_max": read_or("/sys/fs/cgroup/cpu.max", "not readable"),
         "kernel": os.uname().release,
         "load_average": os.getloadavg(),
@@ -494,7 +499,8 @@ def build_report(options, engines, samples, models, started):
         "max_steal": options.max_steal,
         "models": models,
         "engines": [{"name": e.name, "binary": e.binary, "build": e.build,
-                     "broken": {Path(m).name: why for m, why in e.broken.items()}} for e in engines],
+                     "broken": {Path(m).name: why for m, why in e.broken.items()}}
+                    for e in engines],
         "rounds_done": len({s.round for s in counted}),
         "num_samples": len(samples),
         "rejected_samples": sum(bool(s.faults) for s in samples),
@@ -526,7 +532,8 @@ def parse_arguments(arguments):
                         help="cores that others may use during a sample (default 0.05)")
     parser.add_argument("--max-steal", type=float, default=0.01,
                         help="share of the CPUs the hypervisor may take (default 0.01)")
-    parser.add_argument("--retries", type=int, default=2, help="repeats of a sample that does not count")
+    parser.add_argument("--retries", type=int, default=2,
+                        help="repeats of a sample that does not count")
     parser.add_argument("--retry-pause", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--sample-timeout", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--time-limit", type=float, default=45.0, metavar="MINUTES",
@@ -557,7 +564,8 @@ def parse_arguments(arguments):
 def main(arguments):
     options, engines = parse_arguments(arguments)
     started = environment()
-    models = [{"path": m, "bytes": os.path.getsize(m), "sha256": sha256_of(m)} for m in options.model]
+    models = [{"path": path, "bytes": os.path.getsize(path), "sha256": sha256_of(path)}
+              for path in options.model]
     samples = run_rounds(options, engines)
     report = build_report(options, engines, samples, models, started)
     if options.json_out:

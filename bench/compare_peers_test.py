@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of compare_peers.py with engines that are small scripts. Run: python3 compare_peers_test.py"""
+"""Tests of compare_peers.py, with engines that are small scripts."""
 import contextlib
 import io
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import compare_peers as peers
 
-# Answers as llama-bench does; every speed is divided by DIVISOR and differs by the variant.
+# Answers as llama-bench does, with speeds that depend on its divisor and its options only.
 FAKE_ENGINE = """#!{python}
 import json, os, sys
 args = sys.argv[1:]
@@ -21,14 +21,15 @@ option = lambda name: args[args.index(name) + 1]
 open({log!r}, "a").write({name!r} + " " + " ".join(args) + "\\n")
 scale = 1 / {divisor} / (2 if "-rtr" in args and option("-rtr") == "0" else 1)
 rows = []
+def add(n_prompt, n_gen, speed):
+    if n_prompt or n_gen:
+        samples = [1.0] + [speed * scale] * (int(option("-r")) - 1)
+        rows.append(dict(n_prompt=n_prompt, n_gen=n_gen, n_threads=int(option("-t")),
+                         build_commit="fake", samples_ts=samples))
 for n in option("-p").split(","):
-    if n != "0":
-        rows.append(dict(n_prompt=int(n), n_gen=0, samples_ts=[1.0] + [100.0 * scale] * (int(option("-r")) - 1)))
+    add(int(n), 0, 100.0)
 for n in option("-n").split(","):
-    if n != "0":
-        rows.append(dict(n_prompt=0, n_gen=int(n), samples_ts=[1.0] + [10.0 * scale] * (int(option("-r")) - 1)))
-for row in rows:
-    row.update(n_threads=int(option("-t")), build_commit="fake")
+    add(0, int(n), 10.0)
 print("a note that is no JSON")
 print(json.dumps(rows, indent=1))
 """
@@ -36,7 +37,8 @@ print(json.dumps(rows, indent=1))
 
 class ParseTest(unittest.TestCase):
     def test_an_array_is_found_between_other_lines(self):
-        self.assertEqual(peers.parse_rows('hello [world]\n[\n {"n_gen": 1}\n]\nbye'), [{"n_gen": 1}])
+        text = 'hello [world]\n[\n {"n_gen": 1}\n]\nbye'
+        self.assertEqual(peers.parse_rows(text), [{"n_gen": 1}])
 
     def test_an_answer_without_an_array_is_refused(self):
         for text in ("", "no", "{}", "[1]", "[\n{", "[\n 1\n]"):
