@@ -2,47 +2,25 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/file.h"
 #include "base/result.h"
-#include "tensor/dtype.h"
+#include "checkpoint/container.h"
 
 namespace quern {
-
-/// One tensor of a file set, checked: its bytes lie inside its file and are exactly what shape and
-/// type need.
-struct TensorInfo {
-  std::string name;
-  std::string type_name;       // as the file spells it ("Q4_1", "BF16", "I64")
-  std::optional<DType> dtype;  // nothing: a type that quern cannot compute with
-  std::vector<int64_t> shape;  // outermost first (rows before columns) in every format
-  uint64_t offset = 0;         // of the bytes within the file
-  uint64_t bytes = 0;
-  int32_t file = 0;  // index into Checkpoint::files()
-
-  int64_t num_values() const;
-};
-
-struct MetadataValue;
-/// An array in GGUF metadata: strings or numbers.
-using MetadataArray = std::vector<MetadataValue>;
-/// One metadata value. GGUF integers of every width are int64_t or, where that does not hold them,
-/// uint64_t; safetensors has text only.
-struct MetadataValue {
-  std::variant<bool, int64_t, uint64_t, double, std::string, MetadataArray> value;
-};
 
 /// Named tensors and metadata of a model's weight files, mapped, everything validated before use.
 /// Formats: safetensors (single file, or a folder with model.safetensors or
 /// model.safetensors.index.json and its shards) and GGUF v2 and v3.
+///
+/// The checks hold for the size a file had when it was opened. If somebody truncates it later,
+/// reading a page past the new end raises SIGBUS: weights must be replaced by renaming a new file
+/// over the old one, never by writing into it.
 class Checkpoint {
  public:
   enum class Format { kSafetensors, kGguf };
@@ -60,15 +38,29 @@ class Checkpoint {
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;
   /// Lets the pages of a tensor go that will not be read again.
   void release(const TensorInfo& tensor) const;
-
-  const std::map<std::string, MetadataValue, std::less<>>& metadata() const { return metadata_; }
+  /// Size of all files together.
   uint64_t file_bytes() const;
 
+  const Metadata& metadata() const { return metadata_; }
+  /// The metadata value of that key where it has that type; nothing where it is absent or of
+  /// another type. An integer counts as a number; nothing else converts.
+  const std::string* text(std::string_view key) const;
+  std::optional<int64_t> integer(std::string_view key) const;
+  std::optional<double> number(std::string_view key) const;
+  std::optional<bool> boolean(std::string_view key) const;
+  const std::vector<std::string>* texts(std::string_view key) const;
+  const std::vector<int64_t>* integers(std::string_view key) const;
+  const std::vector<double>* numbers(std::string_view key) const;
+  const std::vector<bool>* booleans(std::string_view key) const;
+
  private:
+  template <typename T>
+  const T* value_as(std::string_view key) const;
+
   Format format_ = Format::kSafetensors;
   std::vector<MappedFile> files_;
   std::vector<TensorInfo> tensors_;
-  std::map<std::string, MetadataValue, std::less<>> metadata_;
+  Metadata metadata_;
 };
 
 }  // namespace quern
