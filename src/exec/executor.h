@@ -55,7 +55,7 @@ struct ExecOptions {
   std::string isa = "auto";
   int threads = 0;  // 0: all cores the process may use
   Activations activations = Activations::kAuto;
-  std::function<void(double fraction)> progress;  // of loading, 0 .. 1; may be empty
+  std::function<void(double fraction)> progress = {};  // of loading, 0 .. 1; may be empty
 };
 
 using Ticket = uint64_t;
