@@ -32,18 +32,72 @@ std::string type_of(const Json& value) {
   return value.is_number() ? "a number" : cat("a value of type ", value.type_name());
 }
 
+/// "[json.exception.parse_error.101] parse error at line 1 ...": the reason starts after "] ".
+std::string_view reason_in(std::string_view full) {
+  const size_t end = full.find("] ");
+  return end == std::string_view::npos ? full : full.substr(end + 2);
+}
+
+std::optional<std::string> too_deep(std::string_view text) {
+  const int depth = nesting_depth(text);
+  if (depth <= kMaxJsonDepth) return std::nullopt;
+  return cat("nested ", depth, " deep, the limit is ", kMaxJsonDepth);
+}
+
+Error not_json(std::string_view what, std::string_view why, ErrorCode code) {
+  return Error{.code = code,
+               .message = cat(what, ": is not valid JSON: ", why),
+               .what = std::string(what),
+               .wanted = "valid JSON"};
+}
+
+/// The library's events handed on to a JsonVisitor, and the library's complaint kept.
+class VisitorEvents final : public nlohmann::json_sax<Json> {
+ public:
+  explicit VisitorEvents(JsonVisitor& visitor) : visitor_(visitor) {}
+
+  bool null() override { return visitor_.scalar(nullptr); }
+  bool boolean(bool value) override { return visitor_.scalar(value); }
+  bool number_integer(int64_t value) override { return visitor_.scalar(value); }
+  bool number_unsigned(uint64_t value) override { return visitor_.scalar(value); }
+  bool number_float(double value, const std::string&) override { return visitor_.scalar(value); }
+  bool string(std::string& value) override { return visitor_.scalar(std::move(value)); }
+  bool binary(binary_t&) override { return false; }  // no JSON text has any
+  bool start_object(size_t) override { return visitor_.begin_object(); }
+  bool key(std::string& value) override { return visitor_.key(std::move(value)); }
+  bool end_object() override { return visitor_.end_object(); }
+  bool start_array(size_t) override { return visitor_.begin_array(); }
+  bool end_array() override { return visitor_.end_array(); }
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& failure) override {
+    complaint_ = reason_in(failure.what());
+    return false;
+  }
+
+  const std::optional<std::string>& complaint() const { return complaint_; }
+
+ private:
+  JsonVisitor& visitor_;
+  std::optional<std::string> complaint_;
+};
+
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, std::string_view what, ErrorCode code) {
-  auto refuse = [&](std::string_view why) {
-    return Error{.code = code,
-                 .message = cat(what, ": is not valid JSON: ", why),
-                 .what = std::string(what),
-                 .wanted = "valid JSON"};
-  };
-  if (const int depth = nesting_depth(text); depth > kMaxJsonDepth) {
-    return refuse(cat("nested ", depth, " deep, the limit is ", kMaxJsonDepth));
+Result<void> walk_json(std::string_view text, std::string_view what, JsonVisitor& visitor,
+                       ErrorCode code) {
+  if (const auto why = too_deep(text)) return not_json(what, *why, code);
+  VisitorEvents events(visitor);
+  try {
+    Json::sax_parse(text.begin(), text.end(), &events);
+  } catch (const nlohmann::json::exception& failure) {
+    return not_json(what, reason_in(failure.what()), code);
   }
+  if (events.complaint()) return not_json(what, *events.complaint(), code);
+  return {};
+}
+
+Result<Json> parse_json(std::string_view text, std::string_view what, ErrorCode code) {
+  auto refuse = [&](std::string_view why) { return not_json(what, why, code); };
+  if (const auto why = too_deep(text)) return refuse(*why);
   std::vector<std::set<std::string>> keys;
   std::optional<std::string> duplicate;
   const auto watch = [&](int, Json::parse_event_t event, Json& value) {
@@ -60,10 +114,7 @@ Result<Json> parse_json(std::string_view text, std::string_view what, ErrorCode 
     if (duplicate) return refuse(cat("the key \"", *duplicate, "\" stands twice in one object"));
     return value;
   } catch (const nlohmann::json::exception& failure) {
-    // "[json.exception.parse_error.101] parse error at line 1 ...": the reason starts after "] ".
-    const std::string_view full = failure.what();
-    const size_t end = full.find("] ");
-    return refuse(end == std::string_view::npos ? full : full.substr(end + 2));
+    return refuse(reason_in(failure.what()));
   }
 }
 

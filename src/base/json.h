@@ -22,6 +22,24 @@ inline constexpr int kMaxJsonDepth = 128;
 Result<Json> parse_json(std::string_view text, std::string_view what,
                         ErrorCode code = ErrorCode::kBadFile);
 
+/// Receives one JSON text piece by piece. Each function returns false to stop the walk.
+class JsonVisitor {
+ public:
+  virtual ~JsonVisitor() = default;
+  virtual bool begin_object() = 0;
+  virtual bool end_object() = 0;
+  virtual bool begin_array() = 0;
+  virtual bool end_array() = 0;
+  virtual bool key(std::string key) = 0;
+  virtual bool scalar(Json value) = 0;  ///< null, bool, number or string
+};
+
+/// Walks a text as strict as parse_json's without building its tree: for files so large that the
+/// tree would be many times their size. Duplicate keys are the visitor's to refuse. A walk that the
+/// visitor stopped is no error here; the visitor knows why.
+Result<void> walk_json(std::string_view text, std::string_view what, JsonVisitor& visitor,
+                       ErrorCode code = ErrorCode::kBadFile);
+
 /// One line of JSON without spaces; invalid UTF-8 becomes U+FFFD, a number that is not finite null.
 std::string dump_json(const Json& value);
 

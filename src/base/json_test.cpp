@@ -26,6 +26,43 @@ TEST(Json, RefusesCommentsTrailingBytesAndBadUtf8) {
   EXPECT_FALSE(parse_json("", "f"));
 }
 
+/// Writes down what it is told; stops at the scalar "stop".
+class Recorder final : public JsonVisitor {
+ public:
+  bool begin_object() override { return note("{"); }
+  bool end_object() override { return note("}"); }
+  bool begin_array() override { return note("["); }
+  bool end_array() override { return note("]"); }
+  bool key(std::string key) override { return note(key + ":"); }
+  bool scalar(Json value) override { return note(dump_json(value) + ",") && value != "stop"; }
+  std::string seen;
+
+ private:
+  bool note(const std::string& piece) {
+    seen += piece;
+    return true;
+  }
+};
+
+TEST(Json, WalkMeetsEveryPieceInOrderAndIsAsStrictAsTheParser) {
+  Recorder all;
+  ASSERT_TRUE(walk_json(R"({"a":[1,-2,1.5,null,true],"b":{"c":"x"}})", "f", all));
+  EXPECT_EQ(all.seen, R"({a:[1,-2,1.5,null,true,]b:{c:"x",}})");
+
+  Recorder stopped;
+  ASSERT_TRUE(walk_json(R"(["stop",2])", "f", stopped));
+  EXPECT_EQ(stopped.seen, R"(["stop",)");
+
+  for (const char* bad : {"{} x", "{/*c*/}", "\"\xff\"", "", "[1,]", "{\"a\" 1}"}) {
+    Recorder ignored;
+    const auto result = walk_json(bad, "x.json", ignored);
+    ASSERT_FALSE(result) << bad;
+    EXPECT_EQ(result.error().message.rfind("x.json: is not valid JSON: ", 0), 0u);
+  }
+  Recorder ignored;
+  EXPECT_FALSE(walk_json(std::string(100'000, '['), "deep.json", ignored));
+}
+
 TEST(Json, FieldOfAnotherTypeIsAnErrorAndAbsentIsNothing) {
   const Json object = *parse_json(R"({"n":1.5,"s":"x","z":null})", "f");
   const JsonFields fields(object, "f");
