@@ -25,6 +25,10 @@ if(QUERN_FUZZERS)
   target_compile_options(quern_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# `unit_tests` and `fuzzers` build every test and every fuzz target, nothing else.
+add_custom_target(unit_tests)
+add_custom_target(fuzzers)
+
 # quern_folder(NAME DEPENDS...): the library quern_NAME of the sources in this folder and below it
 # that are not tests, and the test NAME_test of those that are. A fuzz target is a file
 # NAME_fuzz.cpp; its seeds are in fuzz/NAME.
@@ -53,7 +57,8 @@ function(quern_folder name)
     target_link_libraries(${target}_test PRIVATE quern_${target} GTest::gtest_main)
     target_compile_definitions(${target}_test PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME ${target} COMMAND ${target}_test)
-    set_tests_properties(${target} PROPERTIES TIMEOUT 900)
+    set_tests_properties(${target} PROPERTIES TIMEOUT 900 LABELS "unit")
+    add_dependencies(unit_tests ${target}_test)
   endif()
 
   if(QUERN_FUZZERS)
@@ -62,7 +67,7 @@ function(quern_folder name)
       add_executable(${fuzzer} ${source})
       target_link_libraries(${fuzzer} PRIVATE quern_${target})
       target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
-      set_property(GLOBAL APPEND PROPERTY QUERN_FUZZ_TARGETS ${fuzzer})
+      add_dependencies(fuzzers ${fuzzer})
     endforeach()
   endif()
 endfunction()
