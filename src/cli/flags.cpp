@@ -1,0 +1,123 @@
+#include "cli/flags.h"
+
+#include <algorithm>
+
+#include "base/ensure.h"
+
+namespace quern {
+
+namespace {
+
+using enum FlagKind;
+using enum FlagGroup;
+
+// Names: vLLM's; aliases: llama.cpp's. Defaults stand in the help text and are applied where the
+// flag is read.
+constexpr Flag kFlags[] = {
+    {"--json", "", kSwitch, kOutput, "", "one JSON object on stdout"},
+    {"--verbose", "", kSwitch, kOutput, "", "durations and rates on stderr at the end"},
+    {"--log-level", "", kValue, kOutput, "LEVEL", "debug, info, warning (default), error or off"},
+
+    {"--executor", "", kValue, kLoad, "NAME", "cpu (default) or reference"},
+    {"--isa", "", kValue, kLoad, "LEVEL",
+     "auto (default), avx2, avxvnni, avx512, avx512vnni, avx512bf16, avx512fp16"},
+    {"--threads", "-t", kValue, kLoad, "N", "default: the cores this process may use"},
+    {"--dtype", "", kValue, kLoad, "TYPE",
+     "weights: auto (as stored), f32, bf16, f16, q8_0, q4_0, q4_1"},
+    {"--dtype-override", "", kRepeatable, kLoad, "REGEX=TYPE",
+     "for weights whose name matches; the first match wins"},
+    {"--activations", "", kValue, kLoad, "KIND",
+     "auto (int8 blocks of 32 with quantised weights, else f32), f32, int8"},
+    {"--kv-cache-dtype", "-ctk --cache-type-k", kValue, kLoad, "TYPE",
+     "auto (by the type of most weight bytes), f32, f16, bf16"},
+    {"--max-model-len", "-c --ctx-size", kValue, kLoad, "N",
+     "tokens of one sequence; auto (default): the model's, lowered until memory suffices"},
+    {"--max-num-seqs", "-np --parallel", kValue, kLoad, "N", "sequences at once (default 16)"},
+    {"--max-num-batched-tokens", "-b --batch-size", kValue, kLoad, "N",
+     "prompt tokens of one step (default 512)"},
+    {"--memory-limit", "", kValue, kLoad, "SIZE", "refuse to start above it (8GiB, 512M)"},
+    {"--weight-cache", "", kValue, kLoad, "DIR|off", "off (default)"},
+    {"--no-kv-cache", "", kSwitch, kLoad, "", "compute the whole prefix anew for each token"},
+    {"--enable-prefix-caching", "--cache-prompt", kNegatable, kLoad, "",
+     "reuse the keys and values of equal prefixes (default on)"},
+    {"--no-fuse", "", kOptional, kLoad, "NAME,..", "leave out these fusions, or all"},
+    {"--scheduling", "", kValue, kLoad, "KIND", "continuous (default) or static"},
+
+    {"--max-tokens", "-n --n-predict", kValue, kRequest, "N",
+     "of the answer (128 with a prompt; the rest of the context in chat)"},
+    {"--min-tokens", "", kValue, kRequest, "N", "no end before so many"},
+    {"--temperature", "--temp", kValue, kRequest, "X", "0 is greedy; default: the model's, else 1"},
+    {"--top-k", "", kValue, kRequest, "N", "sample from the N likeliest; 0: all"},
+    {"--top-p", "", kValue, kRequest, "X", "from the likeliest that sum to X; default 1"},
+    {"--min-p", "", kValue, kRequest, "X", "drop what is below X times the likeliest"},
+    {"--typical-p", "--typical", kValue, kRequest, "X", "locally typical sampling; 1: off"},
+    {"--repetition-penalty", "--repeat-penalty", kValue, kRequest, "X", "1: off"},
+    {"--presence-penalty", "", kValue, kRequest, "X", "0: off"},
+    {"--frequency-penalty", "", kValue, kRequest, "X", "0: off"},
+    {"--logit-bias", "", kRepeatable, kRequest, "ID=X", "added to the logit of a token"},
+    {"--stop", "", kRepeatable, kRequest, "TEXT", "end before this text"},
+    {"--stop-token-ids", "", kRepeatable, kRequest, "ID", "end at this token"},
+    {"--ignore-eos", "", kSwitch, kRequest, "", "do not end at the model's end tokens"},
+    {"--logprobs", "", kValue, kRequest, "K", "log-probabilities with the K likeliest (0 to 20)"},
+    {"--prompt-logprobs", "", kValue, kRequest, "K", "the same for the prompt"},
+    {"--logits-hash", "", kSwitch, kRequest, "", "a hash of the logits per token"},
+    {"--seed", "-s", kValue, kRequest, "N", "default: random, printed"},
+
+    {"--model", "-m", kValue, kCommand, "MODEL", "the same as the first argument"},
+    {"--prompt", "-p", kValue, kCommand, "TEXT", "the same as the second argument"},
+    {"--messages", "", kValue, kCommand, "FILE", "a JSON array of messages"},
+    {"--raw", "", kSwitch, kCommand, "", "no chat template"},
+    {"--system", "-sys", kValue, kCommand, "TEXT", "the system message"},
+    {"--prompts", "", kValue, kCommand, "FILE|-", "one JSON request a line, run together"},
+    {"--unordered", "", kSwitch, kCommand, "", "answers as they end, not in input order"},
+    {"--summary", "", kValue, kCommand, "FILE", "write totals of --prompts there"},
+    {"--image", "", kRepeatable, kCommand, "FILE", "an image for the prompt"},
+
+    {"--container", "", kSwitch, kCommand, "", "the file format alone, whatever the model"},
+    {"--program", "", kSwitch, kCommand, "", "the steps the model computes"},
+    {"--batch", "", kValue, kCommand, "N", "sequences the costs are for (default 1)"},
+    {"--context", "", kValue, kCommand, "N", "context the costs are for (default 128)"},
+
+    {"--text", "", kValue, kCommand, "TEXT", "default: all of stdin"},
+    {"--special-tokens", "", kNegatable, kCommand, "", "add what the tokenizer adds (default on)"},
+    {"--parse-special", "", kNegatable, kCommand, "",
+     "recognise special tokens in the text (default on)"},
+    {"--jsonl", "", kSwitch, kCommand, "", "one JSON object a line, in and out"},
+    {"--decode", "", kSwitch, kCommand, "", "ids to text"},
+    {"--skip-special-tokens", "", kSwitch, kCommand, "", "leave them out of the text"},
+
+    {"--tools", "", kValue, kCommand, "FILE", "a JSON array of tools"},
+    {"--vars", "", kValue, kCommand, "FILE", "a JSON object of further variables"},
+    {"--generation-prompt", "", kNegatable, kCommand, "",
+     "end with the start of an answer (default on)"},
+    {"--now", "", kValue, kCommand, "TIME", "2024-07-26T12:00:00 for strftime_now"},
+
+    {"--ids", "", kSwitch, kCommand, "", "FILE is a JSON array of token ids"},
+    {"--ctx", "", kValue, kCommand, "N", "tokens of a window (default: min(512, context))"},
+    {"--method", "", kValue, kCommand, "NAME", "window (default) or llama.cpp"},
+    {"--reference", "", kValue, kCommand, "MODEL", "also the KL divergence from this model"},
+    {"--reference-dtype", "", kValue, kCommand, "TYPE", "as --dtype, for --reference"},
+    {"--reference-kv-cache-dtype", "", kValue, kCommand, "TYPE", "as --kv-cache-dtype"},
+    {"--reference-activations", "", kValue, kCommand, "KIND", "as --activations"},
+
+    {"--ceilings", "", kSwitch, kCommand, "", "measure what this machine can do"},
+
+    {"--n-prompt", "-p", kValue, kCommand, "N,..", "prompt lengths (default 512)"},
+    {"--n-gen", "-n", kValue, kCommand, "N,..", "tokens to generate (default 128)"},
+    {"--n-depth", "-d", kValue, kCommand, "N,..", "tokens in the context before (default 0)"},
+    {"--batches", "-b", kValue, kCommand, "N,..", "sequences decoded together (default 1)"},
+    {"--repetitions", "-r", kValue, kCommand, "N", "default 5"},
+    {"--output", "-o", kValue, kCommand, "FORMAT", "md (default), json, jsonl or csv"},
+};
+
+}  // namespace
+
+std::span<const Flag> flags() { return kFlags; }
+
+const Flag& flag(std::string_view name) {
+  const auto found = std::ranges::find(kFlags, name, &Flag::name);
+  ENSURE(found != std::end(kFlags), "no flag ", name);
+  return *found;
+}
+
+}  // namespace quern
