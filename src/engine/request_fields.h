@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "engine/request.h"
+
+namespace quern {
+
+/// One request as its writer put it: exactly one of prompt, prompt_token_ids and messages, and
+/// everything else that a request may say.
+struct RequestBody {
+  std::optional<std::string> prompt;
+  std::optional<std::vector<int32_t>> prompt_token_ids;
+  std::optional<Json> messages;
+
+  Json id;  // echoed, whatever it is
+  double arrival_ms = 0;
+  bool add_special_tokens = true;
+  bool parse_special = true;
+  std::vector<std::string> stop;
+  Request request;  // without its prompt
+};
+
+/// One field of a request: what it may hold and where it goes.
+struct RequestField {
+  enum class Status { kUsed, kRefused };
+
+  std::string_view name;
+  std::string_view wanted;  // type and bounds in words
+  Status status = Status::kUsed;
+  /// Takes the value over; false where it is not what `wanted` says.
+  bool (*take)(const Json& value, RequestBody& body) = nullptr;
+};
+
+/// Every field there is, by name. To add one: a line here.
+std::span<const RequestField> request_fields();
+
+/// Reads a request object. kBadInput, naming the field, for an unknown or refused field, a value of
+/// another type or out of bounds, and for none or several of the three prompts. Null is absent.
+Result<RequestBody> read_request(const Json& object);
+
+}  // namespace quern
