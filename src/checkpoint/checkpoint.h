@@ -23,10 +23,11 @@ namespace quern {
 /// over the old one, never by writing into it.
 class Checkpoint {
  public:
-  enum class Format { kSafetensors, kGguf };
+  using Format = ContainerFormat;
 
   /// Opens a .safetensors or .gguf file (told apart by content) or a folder. kNotFound names the
-  /// missing file or shard; kBadFile says what is wrong and where.
+  /// missing file or shard; kBadFile says what is wrong and where; kUnsupported: another format, or
+  /// one part of a split GGUF.
   static Result<Checkpoint> open(const std::filesystem::path& path);
 
   Format format() const { return format_; }
@@ -54,6 +55,9 @@ class Checkpoint {
   const std::vector<bool>* booleans(std::string_view key) const;
 
  private:
+  static Result<Checkpoint> open_file(const std::filesystem::path& path);
+  static Result<Checkpoint> open_sharded(const std::filesystem::path& index);
+  void sort_tensors();
   template <typename T>
   const T* value_as(std::string_view key) const;
 

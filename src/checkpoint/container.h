@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/result.h"
 #include "tensor/dtype.h"
 
 namespace quern {
@@ -42,10 +43,20 @@ struct MetadataValue {
 
 using Metadata = std::map<std::string, MetadataValue, std::less<>>;
 
+enum class ContainerFormat { kSafetensors, kGguf };
+
 /// What the head of one weight file says, everything validated against the file's size.
 struct Container {
+  ContainerFormat format = ContainerFormat::kSafetensors;
   std::vector<TensorInfo> tensors;  // in the order of the file, names unique
   Metadata metadata;
 };
+
+/// A name out of a file as it can stand in a message: control characters become '?', and it is cut
+/// after 80 bytes.
+std::string shown_name(std::string_view name);
+
+/// Refuses (kBadFile) two tensors of one name.
+Result<void> check_unique_names(const std::vector<TensorInfo>& tensors, std::string_view what);
 
 }  // namespace quern
