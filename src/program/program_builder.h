@@ -34,7 +34,7 @@ class ProgramBuilder {
     Norm::Kind kind = Norm::Kind::kRms;
     float eps = 1e-5f;
     float weight_offset = 0.0f;
-    std::string bias;  // layer norm only; empty: none
+    std::string bias = {};  // layer norm only; empty: none
   };
   Slot norm(Slot x, std::string_view weight, NormOptions options);
 
