@@ -17,9 +17,9 @@ namespace quern {
 namespace {
 
 constexpr std::string_view kMagic = "GGUF";
-/// Room for ten times the largest vocabulary known; what quern keeps of a head is a few times its
-/// bytes, so this also bounds the memory that a file of any size can take.
-constexpr uint64_t kMaxHeadBytes = uint64_t{256} << 20;
+/// Seven times the largest vocabulary known. What quern keeps or prints of a head can be twenty times
+/// its bytes, so this is what bounds the memory that a hostile file of any size can take.
+constexpr uint64_t kMaxHeadBytes = uint64_t{128} << 20;
 constexpr uint64_t kMaxKeyBytes = 65535;  // the format's
 constexpr uint64_t kMaxTensorNameBytes = 64;
 constexpr uint32_t kMaxDims = 4;
