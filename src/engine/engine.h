@@ -1,0 +1,141 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/kv_pool.h"
+#include "engine/request.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "exec/executor.h"
+
+namespace quern {
+
+struct EngineOptions {
+  int64_t vocab_size = 0;
+  int64_t max_model_len = 0;
+  int64_t max_num_seqs = 16;
+  int64_t max_num_batched_tokens = 512;
+  int64_t max_wanted_rows = 16;             // at least max_num_seqs
+  std::vector<KvGroupSize> kv_groups = {};  // as the executor has them
+  bool prefix_caching = true;
+  bool no_kv_cache = false;  // each token computes its whole prefix anew; the ladder's baseline
+  bool static_scheduling = false;
+  std::vector<int32_t> eos_token_ids = {};
+  int64_t max_live_requests = INT64_MAX;  // accepted and not finished
+  uint64_t seed = 0;                      // of requests without one of their own
+  uint64_t hash_key = 0;                  // of the prefix cache; random where strangers ask
+  Faults* faults = nullptr;
+};
+
+/// What the program and the executor's shape decide of it.
+EngineOptions engine_options(const Program& program, const ExecShape& shape);
+/// Blocks for each KV group of the program with which `max_num_seqs` sequences of `max_model_len`
+/// fit at once.
+std::vector<int64_t> kv_blocks_for(const Program& program, int64_t max_model_len,
+                                   int64_t max_num_seqs, int64_t max_num_batched_tokens);
+/// Bytes that the engine itself takes at start, for the memory plan.
+int64_t engine_bytes(const EngineOptions& options);
+
+struct EngineStats {
+  int64_t steps = 0;
+  int64_t computed_tokens = 0;  // tokens that went through the executor
+  int64_t generated_tokens = 0;
+  int64_t cached_tokens = 0;  // prompt tokens that the prefix cache spared
+  int64_t accepted = 0;
+  int64_t finished = 0;           // for whatever reason
+  int64_t cancelled_pending = 0;  // by the state they were in
+  int64_t cancelled_waiting = 0;
+  int64_t cancelled_prefilling = 0;
+  int64_t cancelled_decoding = 0;
+  int64_t dropped_ranges = 0;  // results that came after a cancellation
+};
+
+/// The engine: takes requests from any thread and answers them on the one that calls step().
+///
+///   submit, cancel -> inbox -> scheduler -> executor -> sampler -> events
+///
+/// A step allocates nothing: the memory of a request is taken by the thread that submits it,
+/// everything else at construction.
+class Engine {
+ public:
+  /// The executor, the sink and the clock must outlive the engine. Fails where the KV blocks do
+  /// not hold one sequence of max_model_len, or the executor cannot do what the engine needs.
+  static Result<std::unique_ptr<Engine>> make(Executor& executor, EngineOptions options,
+                                              EventSink& sink, const Clock& clock = steady_clock());
+
+  /// Any thread. A refusal says what is wrong with the request.
+  Result<RequestId> submit(Request request);
+  /// Any thread, any number of times, also for requests that are long gone.
+  void cancel(RequestId id);
+
+  /// One step: schedule, compute, sample, deliver. False if there was nothing to compute.
+  bool step();
+  /// The two halves of a step, for those who have something to do in between.
+  bool launch();
+  void complete();
+  /// Steps until all is answered, and sleeps where all there is to do is to wait for a request
+  /// that is not due.
+  void run_until_idle();
+  /// Sleeps until something comes in, the next pending request is due, or `most_ns` have passed.
+  void wait_for_work(int64_t most_ns);
+
+  /// No request is live.
+  bool idle() const { return num_live_.load() == 0; }
+  const EngineOptions& options() const { return options_; }
+  const EngineStats& stats() const { return stats_; }
+  const KvPool& pool() const { return pool_; }
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  Engine(Executor& executor, EngineOptions options, EventSink& sink, const Clock& clock);
+
+  Result<void> check(const Request& request) const;
+  Result<void> check_tokens(std::span<const int32_t> ids, std::string_view field) const;
+
+  void take_inbox();
+  void accept(std::unique_ptr<Sequence> sequence);
+  void queue_what_is_due();
+  void cancel_now(RequestId id);
+
+  void process(const StepRange& range, const StepResult& result, int64_t now_ns);
+  void deliver_prompt_row(Sequence& sequence, int64_t position, std::span<const float> logits);
+  int32_t choose(Sequence& sequence, const RowWish& wish, const StepResult& result,
+                 int64_t wish_idx);
+  void append_token(Sequence& sequence, int32_t token_id, int64_t now_ns);
+  void finish(std::unique_ptr<Sequence> sequence, FinishReason reason);
+  std::span<const float> row(const StepResult& result, int64_t wish_idx) const;
+
+  Executor& executor_;
+  EngineOptions options_;
+  EventSink& sink_;
+  const Clock& clock_;
+  KvPool pool_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  SequenceQueue pending_;  // by the time they are due
+  uint64_t next_order_ = 1;
+  bool in_flight_ = false;
+  Ticket ticket_ = 0;
+  EngineStats stats_;
+
+  // Everything below crosses threads.
+  std::mutex inbox_mutex_;
+  std::condition_variable inbox_filled_;
+  SequenceQueue submitted_;
+  std::vector<RequestId> cancelled_;
+  std::vector<RequestId> cancelling_;  // engine's thread only: what cancelled_ is swapped with
+  std::atomic<RequestId> next_id_ = 1;
+  std::atomic<int64_t> num_live_ = 0;
+};
+
+}  // namespace quern

@@ -1,0 +1,284 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+#include "base/cat.h"
+#include "base/ensure.h"
+
+namespace quern {
+
+namespace {
+
+constexpr int64_t kMaxFruitlessPreemptions = 2;
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerOptions& options, KvPool& pool)
+    : options_(options),
+      pool_(pool),
+      plan_({.max_tokens = options.max_num_batched_tokens + options.max_num_seqs,
+             .max_sequences = options.max_num_seqs,
+             .max_wanted_rows = options.max_wanted_rows},
+            pool),
+      slots_(static_cast<size_t>(options.max_num_seqs)) {
+  for (auto slot = static_cast<int32_t>(options.max_num_seqs); slot > 0; --slot) {
+    free_slots_.push_back(slot - 1);
+  }
+}
+
+void Scheduler::add(std::unique_ptr<Sequence> sequence) {
+  sequence->move_to(SequenceState::kWaiting);
+  waiting_.push_back(std::move(sequence));
+}
+
+std::unique_ptr<Sequence> Scheduler::remove(Sequence& sequence) {
+  if (sequence.state != SequenceState::kRunning) return waiting_.remove(sequence);
+  if (is_planted(options_.faults, PlantedBug::kDoubleFreeOnCancelInPrefill) &&
+      sequence.num_generated() == 0 && !sequence.is_scoring()) {
+    pool_.plant_double_free(sequence.slot);
+  }
+  pool_.close(sequence.slot);
+  leave_slot(sequence);
+  return running_.remove(sequence);
+}
+
+Sequence* Scheduler::owner(const StepRange& range) const {
+  const Slot& slot = slots_[static_cast<size_t>(range.slot)];
+  return slot.generation == range.generation ? slot.sequence : nullptr;
+}
+
+Sequence* Scheduler::find(RequestId id) const {
+  Sequence* found = running_.find(id);
+  return found != nullptr ? found : waiting_.find(id);
+}
+
+void Scheduler::take_slot(Sequence& sequence) {
+  sequence.slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[static_cast<size_t>(sequence.slot)].sequence = &sequence;
+}
+
+void Scheduler::leave_slot(Sequence& sequence) {
+  Slot& slot = slots_[static_cast<size_t>(sequence.slot)];
+  slot.sequence = nullptr;
+  ++slot.generation;
+  free_slots_.push_back(sequence.slot);
+  sequence.slot = Sequence::kNoSlot;
+}
+
+StepPlan& Scheduler::schedule(int64_t now_ns) {
+  plan_.clear();
+  preempted_now_ = false;
+  const bool was_empty = running_.empty();
+  for (Sequence* at = running_.front(); at != nullptr; at = at->next) at->planned = false;
+  if (fires(options_.faults, FaultPoint::kEvictNow)) pool_.evict_oldest();
+  if (fires(options_.faults, FaultPoint::kPreemptNow) && running_.size() > 1) {
+    ++stats_.forced_preemptions;
+    --running_.back()->fruitless_preemptions;
+    preempt(*running_.back());
+  }
+
+  int64_t budget = options_.max_num_batched_tokens;
+  if (fires(options_.faults, FaultPoint::kShortStep)) budget = 1 + budget / 3;
+  plan_decodes();
+  plan_prefills(budget);
+  if (!preempted_now_ && (!options_.is_static || was_empty)) admit(budget, now_ns);
+  return plan_;
+}
+
+void Scheduler::plan(Sequence& sequence, int64_t count) {
+  plan_.add(sequence, slots_[static_cast<size_t>(sequence.slot)].generation, count, pool_);
+  sequence.planned = true;
+}
+
+void Scheduler::plan_decodes() {
+  for (Sequence* at = running_.front(); at != nullptr; at = at->next) {
+    if (!at->is_decoding()) continue;
+    while (!pool_.reserve(at->slot, at->num_tokens(), at->num_tokens())) {
+      // Whoever is younger has not been planned yet, so it can still be taken off.
+      const bool is_youngest = running_.back() == at;
+      preempt(*running_.back());
+      if (is_youngest) return;
+    }
+    plan(*at, 1);
+  }
+}
+
+void Scheduler::plan_prefills(int64_t& budget) {
+  for (Sequence* at = running_.front(); at != nullptr && budget > 0; at = at->next) {
+    if (at->planned) continue;
+    const int64_t wanted = within_rows(*at, std::min(at->num_left(), budget));
+    if (wanted == 0) continue;
+    // Whole-context blocks were reserved at admission, so only windows can lack some: a shorter
+    // chunk will do, and if there is none at all, the youngest gives way.
+    int64_t end = 0;
+    for (;;) {
+      end = pool_.reservable_end(at->slot, at->num_computed + wanted);
+      Sequence& youngest = *running_.back();
+      if (end > at->num_computed || &youngest == at || youngest.planned) break;
+      preempt(youngest);
+    }
+    if (end <= at->num_computed) {
+      ++stats_.stalled_ranges;
+      continue;
+    }
+    const int64_t count = within_rows(*at, end - at->num_computed);
+    if (count == 0) continue;
+    const bool reserved =
+        pool_.reserve(at->slot, at->num_computed + count, at->num_computed + count);
+    ENSURE(reserved, "blocks that were there are gone");
+    plan(*at, count);
+    budget -= count;
+  }
+}
+
+void Scheduler::admit(int64_t& budget, int64_t now_ns) {
+  // A static batch takes in whoever has room, even if the budget serves them in later steps only.
+  while (!waiting_.empty() && !free_slots_.empty() && (budget > 0 || options_.is_static)) {
+    const int64_t before = plan_.num_tokens();
+    if (!try_admit(*waiting_.front(), budget, now_ns)) return;
+    budget -= plan_.num_tokens() - before;
+  }
+}
+
+bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
+  // At least the last token is computed, for it is its row that the next one comes from; where
+  // rows of the prompt are wanted, all whose rows have not been delivered are.
+  int64_t max_cached = sequence.num_tokens() - 1;
+  if (is_planted(options_.faults, PlantedBug::kHitLeavesNothingToCompute)) ++max_cached;
+  if (sequence.wants_prompt_rows() && sequence.next_prompt_row < sequence.num_prompt() - 1) {
+    max_cached = std::min(max_cached, sequence.next_prompt_row);
+  }
+  take_slot(sequence);
+  const PrefixMatch match =
+      pool_.open(sequence.slot, sequence.tokens, sequence.request.cache_salt, max_cached);
+  sequence.num_computed = match.tokens;
+
+  const int64_t wanted = within_rows(sequence, std::min(sequence.num_left(), budget));
+  const int64_t end = pool_.reservable_end(sequence.slot, match.tokens + wanted);
+  const int64_t count = within_rows(sequence, end - match.tokens);
+  const bool can_begin = count > 0 || (options_.is_static && budget == 0);
+  if (!can_begin || !pool_.reserve(sequence.slot, match.tokens + count, sequence.num_tokens()) ||
+      !leaves_headroom(sequence)) {
+    pool_.close(sequence.slot);
+    leave_slot(sequence);
+    sequence.num_computed = 0;
+    return false;
+  }
+
+  if (!sequence.was_scheduled) {
+    sequence.was_scheduled = true;
+    sequence.result.timing.scheduled_ns = now_ns;
+    sequence.result.cached_tokens = match.tokens;
+    sequence.result.miss = match.reason;
+    sequence.result.miss_diverged_at = match.diverged_at;
+  }
+  sequence.move_to(SequenceState::kRunning);
+  running_.push_back(waiting_.remove(sequence));
+  sequence.planned = false;
+  if (count > 0) plan(sequence, count);
+  return true;
+}
+
+/// How many of `count` tokens fit the rows of logits that this step has left.
+int64_t Scheduler::within_rows(const Sequence& sequence, int64_t count) const {
+  const int64_t end = sequence.num_computed + count;
+  const int64_t rows = plan_.rows_left();
+  // Rows of the prompt that are wanted follow one another, up to its last but one token; the row
+  // of the last known token is sampled from.
+  int64_t wanted = 0;
+  if (sequence.wants_prompt_rows()) {
+    const int64_t from = std::max(sequence.num_computed, sequence.next_prompt_row);
+    const int64_t to = std::min(end, sequence.num_prompt() - 1);
+    wanted = std::max<int64_t>(0, to - from);
+    if (wanted > rows) return from + rows - sequence.num_computed;
+  }
+  const bool samples = end == sequence.num_tokens() && !sequence.is_scoring();
+  return samples && wanted == rows ? count - 1 : count;
+}
+
+/// Whether each running sequence could still take one block, which puts off the next preemption.
+bool Scheduler::leaves_headroom(const Sequence& sequence) const {
+  if (running_.empty()) return true;
+  if (sequence.fruitless_preemptions >= kMaxFruitlessPreemptions) {
+    return can_never_be_preempted(sequence);
+  }
+  for (int64_t g = 0; g < pool_.num_groups(); ++g) {
+    if (pool_.num_available(g) < running_.size()) return false;
+  }
+  return true;
+}
+
+/// Whether it and all that came before fit the pool at their largest, each on its own.
+bool Scheduler::can_never_be_preempted(const Sequence& sequence) const {
+  const int64_t chunk = options_.max_num_batched_tokens;
+  for (int64_t g = 0; g < pool_.num_groups(); ++g) {
+    const auto worst = [&](const Sequence& one) {
+      return worst_case_blocks(pool_.window(g), one.max_kv_tokens(), chunk);
+    };
+    int64_t needed = worst(sequence);
+    for (const Sequence* at = running_.front(); at != nullptr; at = at->next) needed += worst(*at);
+    if (needed > pool_.num_blocks(g)) return false;
+  }
+  return true;
+}
+
+void Scheduler::preempt(Sequence& sequence) {
+  ENSURE(!sequence.planned, "request ", sequence.result.id, " is part of the step already");
+  if (!is_planted(options_.faults, PlantedBug::kNoReleaseOnPreempt)) pool_.close(sequence.slot);
+  leave_slot(sequence);
+  sequence.num_computed = 0;
+  ++sequence.fruitless_preemptions;
+  ++sequence.result.num_preemptions;
+  ++stats_.preemptions;
+  preempted_now_ = true;
+  sequence.move_to(SequenceState::kWaiting);
+  if (is_planted(options_.faults, PlantedBug::kQueueOrderAfterPreempt)) {
+    waiting_.push_back(running_.remove(sequence));
+  } else {
+    waiting_.push_front(running_.remove(sequence));
+  }
+}
+
+void Scheduler::restart(Sequence& sequence) {
+  pool_.close(sequence.slot);
+  pool_.open(sequence.slot, sequence.tokens, sequence.request.cache_salt, 0);
+  sequence.num_computed = 0;
+}
+
+std::optional<std::string> Scheduler::check() const {
+  const Sequence* before = nullptr;
+  int64_t num_slots = 0;
+  for (const Sequence* at = running_.front(); at != nullptr; at = at->next) {
+    if (at->state != SequenceState::kRunning) return cat("request ", at->result.id, " runs not");
+    if (at->slot < 0 || slots_[static_cast<size_t>(at->slot)].sequence != at) {
+      return cat("request ", at->result.id, " runs without a slot of its own");
+    }
+    if (at->num_computed > at->num_tokens()) {
+      return cat("request ", at->result.id, " has more computed than known");
+    }
+    if (before != nullptr && before->order >= at->order) {
+      return cat("request ", before->result.id, " runs before ", at->result.id,
+                 ", which came first");
+    }
+    before = at;
+    ++num_slots;
+  }
+  if (num_slots > options_.max_num_seqs) return cat(num_slots, " sequences run");
+  if (num_slots + static_cast<int64_t>(free_slots_.size()) != options_.max_num_seqs) {
+    return cat(num_slots, " slots are used, ", free_slots_.size(), " free");
+  }
+  for (const Sequence* at = waiting_.front(); at != nullptr; at = at->next) {
+    if (at->state != SequenceState::kWaiting || at->slot != Sequence::kNoSlot) {
+      return cat("request ", at->result.id, " waits in another state or with a slot");
+    }
+    if (before != nullptr && before->order >= at->order) {
+      return cat("request ", before->result.id, " stands before ", at->result.id,
+                 ", which came first");
+    }
+    before = at;
+  }
+  return std::nullopt;
+}
+
+}  // namespace quern

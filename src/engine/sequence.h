@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/request.h"
+
+namespace quern {
+
+/// The states of a request and how they follow one another:
+///   pending (not yet due) -> waiting -> running -> finished
+/// Preemption leads from running back to waiting, cancellation from anywhere to finished.
+enum class SequenceState { kPending, kWaiting, kRunning, kFinished };
+
+/// One request in progress. All memory that its steps need is taken by the thread that submits it.
+struct Sequence {
+  static constexpr int32_t kNoSlot = -1;
+
+  Sequence(RequestId id, Request accepted, int64_t max_new, uint64_t used_seed);
+
+  /// ENSUREs that the step follows the graph above.
+  void move_to(SequenceState next);
+
+  int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t num_prompt() const { return static_cast<int64_t>(request.prompt.size()); }
+  int64_t num_generated() const { return num_tokens() - num_prompt(); }
+  int64_t num_left() const { return num_tokens() - num_computed; }
+  std::span<const int32_t> generated() const {
+    return std::span(tokens).subspan(request.prompt.size());
+  }
+  /// Whether the next step is one token that follows from a generated one.
+  bool is_decoding() const { return num_generated() > 0 && num_left() == 1; }
+  /// Whether rows of prompt tokens are wanted, and from which position on they still are.
+  bool wants_prompt_rows() const {
+    return request.prompt_logprobs.has_value() || request.prompt_rows != nullptr;
+  }
+  bool wants_row(int64_t position) const {
+    return wants_prompt_rows() && position >= next_prompt_row && position < num_prompt() - 1;
+  }
+  /// Whether it ends with its prompt: nothing is to be generated.
+  bool is_scoring() const { return max_new == 0; }
+  /// Tokens that have keys and values at the end: the last generated one never does.
+  int64_t max_kv_tokens() const { return num_prompt() + std::max<int64_t>(0, max_new - 1); }
+
+  Request request;
+  RequestResult result;
+  std::vector<int32_t> tokens;  // prompt and answer
+  int64_t max_new = 0;          // tokens to generate at most
+  uint64_t order = 0;           // of becoming due: first come, first served
+  SequenceState state = SequenceState::kPending;
+  int32_t slot = kNoSlot;
+  int64_t num_computed = 0;     // tokens whose keys and values are in the cache
+  int64_t next_prompt_row = 0;  // rows before have been delivered
+  /// Preemptions since it last gained a token; from two on it comes back only where it cannot be
+  /// taken off again.
+  int64_t fruitless_preemptions = 0;
+  bool was_scheduled = false;
+  bool planned = false;  // it is part of the step that is being made
+
+  Sequence* previous = nullptr;  // in its SequenceQueue
+  Sequence* next = nullptr;
+};
+
+/// A list that owns its sequences and takes no memory to hold them.
+class SequenceQueue {
+ public:
+  SequenceQueue() = default;
+  SequenceQueue(const SequenceQueue&) = delete;
+  SequenceQueue& operator=(const SequenceQueue&) = delete;
+  ~SequenceQueue();
+
+  Sequence* front() const { return front_; }
+  Sequence* back() const { return back_; }
+  int64_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void push_back(std::unique_ptr<Sequence> sequence) { insert(std::move(sequence), nullptr); }
+  void push_front(std::unique_ptr<Sequence> sequence) { insert(std::move(sequence), front_); }
+  /// Puts it before `next`, at the end if that is null.
+  void insert(std::unique_ptr<Sequence> sequence, Sequence* next);
+  std::unique_ptr<Sequence> remove(Sequence& sequence);
+  Sequence* find(RequestId id) const;
+
+ private:
+  Sequence* front_ = nullptr;
+  Sequence* back_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace quern
