@@ -223,7 +223,9 @@ void Sampler::keep_by_mass(double mass, Key&& key) {
   for (size_t sorted = 0; kept < ranked_.size() && sum < wanted;) {
     const size_t end = std::min(ranked_.size(), sorted + std::max<size_t>(32, 3 * sorted));
     const auto begin = ranked_.begin() + static_cast<std::ptrdiff_t>(sorted);
-    std::partial_sort(begin, ranked_.begin() + static_cast<std::ptrdiff_t>(end), ranked_.end());
+    const auto middle = ranked_.begin() + static_cast<std::ptrdiff_t>(end);
+    if (middle != ranked_.end()) std::nth_element(begin, middle - 1, ranked_.end());
+    std::sort(begin, middle);
     sorted = end;
     for (; kept < end && sum < wanted; ++kept) {
       sum += candidates_[static_cast<size_t>(ranked_[kept].candidate)].weight;

@@ -19,8 +19,8 @@ struct SamplingParams {
   float repetition_penalty = 1.0f;  // over prompt and answer
   float presence_penalty = 0.0f;    // over the answer
   float frequency_penalty = 0.0f;   // over the answer
-  std::vector<std::pair<int32_t, float>> logit_bias;
-  std::optional<uint64_t> seed;
+  std::vector<std::pair<int32_t, float>> logit_bias = {};
+  std::optional<uint64_t> seed = std::nullopt;
 
   /// Whether the most likely token of the row as it is is the answer.
   bool is_plain_greedy() const {
