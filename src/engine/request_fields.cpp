@@ -198,10 +198,15 @@ std::string shown(const Json& value) {
 std::span<const RequestField> request_fields() { return kFields; }
 
 Result<RequestBody> read_request(const Json& object) {
+  RequestBody body;
+  RETURN_IF_ERROR(read_request_into(object, body));
+  return body;
+}
+
+Result<void> read_request_into(const Json& object, RequestBody& body) {
   if (!object.is_object()) {
     return bad_field("(the request)", cat("a value of type ", object.type_name()), "an object");
   }
-  RequestBody body;
   for (const auto& [name, value] : object.items()) {
     const auto field = std::ranges::find(kFields, std::string_view(name), &RequestField::name);
     if (field == std::end(kFields)) {
@@ -224,7 +229,7 @@ Result<RequestBody> read_request(const Json& object) {
     return bad_field("prompt", cat(prompts, " of prompt, prompt_token_ids and messages"),
                      "exactly one of them");
   }
-  return body;
+  return {};
 }
 
 }  // namespace quern

@@ -45,5 +45,7 @@ std::span<const RequestField> request_fields();
 /// Reads a request object. kBadInput, naming the field, for an unknown or refused field, a value of
 /// another type or out of bounds, and for none or several of the three prompts. Null is absent.
 Result<RequestBody> read_request(const Json& object);
+/// The same over a body that has defaults already: what the object does not say stays.
+Result<void> read_request_into(const Json& object, RequestBody& body);
 
 }  // namespace quern
