@@ -16,6 +16,8 @@
 
 namespace quern {
 
+class Trace;
+
 /// What an executor can do; the engine adapts to it or refuses with the reason.
 struct Capabilities {
   int64_t max_ranges = INT64_MAX;  // sequences in one batch
@@ -56,6 +58,7 @@ struct ExecOptions {
   int threads = 0;  // 0: all cores the process may use
   Activations activations = Activations::kAuto;
   std::function<void(double fraction)> progress = {};  // of loading, 0 .. 1; may be empty
+  Trace* trace = nullptr;  // gets a span of each step of the Program; may be nullptr
 };
 
 using Ticket = uint64_t;
@@ -78,6 +81,8 @@ class Executor {
                            std::span<const int32_t> to) = 0;
   /// "avx512vnni", or "" where there is no such choice; for reports.
   virtual std::string isa() const { return {}; }
+  /// Threads that work on a step.
+  virtual int num_threads() const { return 1; }
 };
 
 /// One way to run a Program. `need` is pure: no file, no device.
