@@ -1,0 +1,170 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "exec/cpu/isa.h"
+
+namespace quern::cpu {
+
+/// Rows of one packed panel: the lanes of one 512-bit register of fp32.
+inline constexpr int kPanelRows = 16;
+/// Most panels that one multiply() takes.
+inline constexpr int kMaxPanels = 4;
+/// Most columns (tokens) of one register tile, over all levels.
+inline constexpr int kMaxTileWidth = 12;
+
+/// How the rows of a weight are packed; layout.h says where each byte lies.
+enum class PanelKind { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
+inline constexpr int kNumPanelKinds = 6;
+
+/// How keys and values are kept.
+enum class KvKind { kF32, kF16, kBF16 };
+
+/// What a product with a panel reads its activations as.
+enum class RowFormKind {
+  kFloat,      // fp32
+  kInt8,       // blocks of 32 signed bytes
+  kBf16Pairs,  // pairs of bf16, only where the level multiplies them
+};
+
+/// How many tokens a tile has and how many panels one multiply() should be given.
+struct TileShape {
+  int width = 1;
+  int panels = 1;
+};
+
+/// The rows of one activation slot in the order in which tiles read them. Tokens are cut into tiles
+/// of `width`, the last one may be narrower; tile t begins at token t * width and its values lie
+/// together: for each step along the row, the tile's tokens side by side. So a tile is one
+/// stream, with constant distances from token to token.
+struct RowForm {
+  int64_t tokens = 0;
+  int64_t cols = 0;
+  int64_t width = 1;
+
+  // kFloat: [tile][cols][tokens of the tile]
+  const float* f32 = nullptr;
+  // kInt8: blocks of 32 along the row: [tile][cols / 32][tokens of the tile] of
+  int8_t* q = nullptr;          // 32 bytes, x ~ scale * q
+  float* scale = nullptr;       // amax / 127
+  int32_t* neg_sum = nullptr;   // -(sum of q)
+  float* scaled_sum = nullptr;  // scale * (sum of q)
+  // kBf16Pairs: [tile][(cols + 1) / 2][tokens of the tile]
+  const uint32_t* pairs = nullptr;
+};
+
+struct MultiplyArgs {
+  const std::byte* panels[kMaxPanels];
+  /// Where the same panels of the next call begin, for prefetching; nullptr where there is none.
+  const std::byte* next_panels[kMaxPanels];
+  int num_panels = 0;
+  const RowForm* x = nullptr;
+  /// sums[t * sums_stride + 16 * p + r]: row r of panel p times token t. Written whole.
+  float* sums = nullptr;
+  int64_t sums_stride = 0;
+};
+
+/// What happens to the 16 sums of one panel for every token.
+struct FinishArgs {
+  enum class Op { kStore, kAdd, kActivate, kActivateGated, kSoftCap };
+  enum class Function { kGelu, kGeluTanh, kSilu };
+
+  Op op = Op::kStore;
+  Function function = Function::kSilu;
+  float softcap = 0.0f;
+  int64_t tokens = 0;
+  int rows = kPanelRows;              // of the panel that exist
+  const float* sums = nullptr;        // [tokens], stride sums_stride
+  const float* other_sums = nullptr;  // kActivateGated: the factor
+  int64_t sums_stride = 0;
+  const float* bias = nullptr;        // [rows] or nullptr
+  const float* other_bias = nullptr;  // [rows] or nullptr
+  const float* add = nullptr;         // kAdd
+  int64_t add_stride = 0;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+struct NormArgs {
+  bool is_layer_norm = false;
+  float eps = 0.0f;
+  float weight_offset = 0.0f;
+  const float* weight = nullptr;  // [width]
+  const float* bias = nullptr;    // [width] or nullptr
+  int64_t width = 0;
+};
+
+/// Keys of one softmax segment of one key/value head against up to max_attend_rows query rows.
+struct AttendArgs {
+  const void* keys[4];    // per block of 32 tokens: [Dh][32]
+  const void* values[4];  // per block of 32 tokens: [32][Dh16], Dh16 = Dh rounded up to 16
+  int rows = 0;
+  const float* q = nullptr;        // [Dh][rows]
+  const int32_t* first = nullptr;  // [rows] first and last key of the segment, 0 .. 127, that
+  const int32_t* last = nullptr;   // [rows] the row looks at; last < first: none
+  int64_t head_dim = 0;
+  float scale = 1.0f;
+  float softcap = 0.0f;
+  // Result per row: the largest score, the sum of exp(score - largest), the values so weighted.
+  float* largest = nullptr;  // [rows]
+  float* sum = nullptr;      // [rows]
+  float* acc = nullptr;      // [rows][Dh16]
+};
+
+/// Every kernel of one level. A kernel takes plain pointers, allocates nothing and gives bits that
+/// depend on its operands only, never on how the caller cut the work.
+struct KernelTable {
+  Isa isa = Isa::kAvx2;
+
+  // Products. The shape depends on the number of tokens only.
+  TileShape (*float_shape)(int64_t tokens) = nullptr;
+  TileShape (*int8_shape)(int64_t tokens) = nullptr;
+  bool bf16_pairs = false;  // bf16 weights are multiplied as kBf16Pairs
+  /// Fills the form for tokens [begin, end) of x [tokens][stride]. `form` holds the destinations.
+  void (*fill_float)(const RowForm& form, float* out, const float* x, int64_t stride, int64_t begin,
+                     int64_t end) = nullptr;
+  void (*fill_int8)(const RowForm& form, const float* x, int64_t stride, int64_t begin,
+                    int64_t end) = nullptr;
+  void (*fill_pairs)(const RowForm& form, uint32_t* out, const float* x, int64_t stride,
+                     int64_t begin, int64_t end) = nullptr;
+  /// By PanelKind: with the activations as floats (or as bf16 pairs, for kBF16 where bf16_pairs),
+  /// and as int8 (nullptr for float weights).
+  void (*multiply_float[kNumPanelKinds])(const MultiplyArgs& args) = {};
+  void (*multiply_int8[kNumPanelKinds])(const MultiplyArgs& args) = {};
+  void (*finish)(const FinishArgs& args) = nullptr;
+
+  // Rows.
+  void (*norm)(const NormArgs& args, float* out, const float* x) = nullptr;
+  void (*add)(float* out, const float* a, const float* b, int64_t n) = nullptr;
+  void (*scale)(float* x, float factor, int64_t n) = nullptr;
+  void (*activate)(FinishArgs::Function function, float* out, const float* x, const float* gate,
+                   int64_t n) = nullptr;  // gate may be nullptr
+  /// Turns the pairs (x[j], x[j + half]) of one head: cos, sin [half].
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t half) = nullptr;
+
+  // Attention. `to_float` widens n values (a multiple of 16).
+  int max_attend_rows = 0;
+  void (*append)(KvKind kind, void* keys, void* values, int64_t place, const float* k,
+                 const float* v, int64_t head_dim) = nullptr;  // one head's block, place 0 .. 31
+  void (*to_float)(KvKind kind, float* out, const void* x, int64_t n) = nullptr;
+  void (*attend)(KvKind kind, const AttendArgs& args) = nullptr;
+  /// Joins a segment to the running (largest, sum, acc [dh16]); segments come in ascending order.
+  void (*merge)(float* largest, float* sum, float* acc, float segment_largest, float segment_sum,
+                const float* segment_acc, int64_t dh16) = nullptr;
+  /// out[i] = acc[i] / sum for i in [0, n)
+  void (*divide)(float* out, const float* acc, float sum, int64_t n) = nullptr;
+
+  // Results.
+  /// The place of the largest value, the lowest of equals; NaN is below everything.
+  int64_t (*arg_max)(const float* x, int64_t n) = nullptr;
+  /// The first place >= begin whose value is above `bound`, or n.
+  int64_t (*next_above)(const float* x, float bound, int64_t begin, int64_t n) = nullptr;
+
+  // For tests: exp, tanh, gelu, gelu_tanh, silu of n values.
+  void (*apply)(int function, float* out, const float* x, int64_t n) = nullptr;
+};
+
+const KernelTable& kernel_table(Isa isa);
+
+}  // namespace quern::cpu

@@ -1,0 +1,300 @@
+// Attention over one softmax segment: 128 keys at absolute positions, in blocks of 32 tokens whose
+// keys are stored [Dh][32] and values [32][Dh16]. Up to kAttendRows query rows share every read.
+//
+// Order, for each row by itself: a score is one FMA per d, ascending, in the key's lane; keys that
+// the row does not look at become -inf by selection; the largest; exp(score - largest); their sum
+// in 16 lanes, vectors ascending, then the lanes; values are added by one FMA per key, ascending,
+// over exactly the keys the row looks at. So a row's bits do not depend on the rows beside it.
+#pragma once
+
+#include <cstdint>
+
+#include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/rows.h"
+
+namespace quern::cpu {
+namespace {
+
+constexpr int kBlockTokens = 32;
+constexpr int kSegmentKeys = 128;
+
+#if defined(__AVX512F__)
+constexpr int kAttendRows = 6;
+constexpr int kAttendBlocks = 2;   // 6 rows x 4 vectors of keys: 24 of 32 registers
+constexpr int kAttendVectors = 4;  // 6 rows x 4 vectors of a value
+#else
+constexpr int kAttendRows = 3;
+constexpr int kAttendBlocks = 1;  // 3 rows x 2 vectors (4 registers): 12 of 16
+constexpr int kAttendVectors = 2;
+#endif
+
+struct KvF32 {
+  using Stored = float;
+  static F load16(const Stored* p) { return load(p); }
+};
+struct KvF16 {
+  using Stored = uint16_t;
+  static F load16(const Stored* p) { return load_f16(p); }
+};
+struct KvBF16 {
+  using Stored = uint16_t;
+  static F load16(const Stored* p) { return load_bf16(p); }
+};
+
+/// scores[r][key] = q[r] . keys[key] for `Blocks` whole blocks.
+template <typename Kv, int R, int Blocks>
+inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSegmentKeys]) {
+  using Stored = typename Kv::Stored;
+  F acc[R][2 * Blocks];
+  QUERN_UNROLL
+  for (int r = 0; r < R; ++r) {
+    QUERN_UNROLL
+    for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = all(0.0f);
+  }
+  const Stored* keys[Blocks];
+  QUERN_UNROLL
+  for (int j = 0; j < Blocks; ++j) keys[j] = static_cast<const Stored*>(args.keys[block + j]);
+  const float* q = args.q;
+  for (int64_t d = 0; d < args.head_dim; ++d, q += R) {
+    F k[2 * Blocks];
+    QUERN_UNROLL
+    for (int j = 0; j < Blocks; ++j) {
+      k[2 * j] = Kv::load16(keys[j]);
+      k[2 * j + 1] = Kv::load16(keys[j] + 16);
+      keys[j] += kBlockTokens;
+    }
+    QUERN_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const F x = all(q[r]);
+      QUERN_UNROLL
+      for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = fma(x, k[j], acc[r][j]);
+    }
+  }
+  QUERN_UNROLL
+  for (int r = 0; r < R; ++r) {
+    QUERN_UNROLL
+    for (int j = 0; j < 2 * Blocks; ++j) {
+      store(&scores[r][block * kBlockTokens + j * kLanes], acc[r][j]);
+    }
+  }
+}
+
+/// Scores of one row to weights, in place: exp(score - largest), 0 for keys not looked at.
+inline void weigh_row(const AttendArgs& args, int row, float* scores) {
+  const int32_t first = args.first[row], last = args.last[row];
+  const int32_t begin = first / kLanes * kLanes;
+  F largest = all(-kInfinity);
+  for (int32_t i = begin; i <= last; i += kLanes) {
+    F s = load(scores + i) * all(args.scale);
+    if (args.softcap > 0) s = soft_cap(s, args.softcap);
+    if (i < first || i + kLanes > last + 1) {
+      const int32_t count = last + 1 - i < kLanes ? last + 1 - i : kLanes;
+      s = select(first_lanes(count), s, all(-kInfinity));
+      if (i < first) s = select(first_lanes(first - i), all(-kInfinity), s);
+    }
+    store(scores + i, s);
+    largest = max(largest, s);
+  }
+  const float top = max_lanes(largest);
+  F sum = all(0.0f);
+  for (int32_t i = begin; i <= last; i += kLanes) {
+    const F p = exp(load(scores + i) - all(top));
+    store(scores + i, p);
+    sum = sum + p;
+  }
+  args.largest[row] = top;
+  args.sum[row] = sum_lanes(sum);
+}
+
+/// acc[r][16 * (at .. at + N)] += sum over keys [begin, end) of weights[r][key] * values[key].
+template <typename Kv, int R, int N>
+inline void add_values(const AttendArgs& args, int row, int32_t begin, int32_t end, int64_t dh16,
+                       int64_t at, const float (*weights)[kSegmentKeys]) {
+  using Stored = typename Kv::Stored;
+  F acc[R][N];
+  QUERN_UNROLL
+  for (int r = 0; r < R; ++r) {
+    QUERN_UNROLL
+    for (int j = 0; j < N; ++j) acc[r][j] = load(args.acc + (row + r) * dh16 + at + j * kLanes);
+  }
+  const float(*w)[kSegmentKeys] = weights + row;
+  for (int32_t key = begin; key < end;) {
+    const int32_t block = key / kBlockTokens;
+    const int32_t stop = (block + 1) * kBlockTokens < end ? (block + 1) * kBlockTokens : end;
+    const Stored* value =
+        static_cast<const Stored*>(args.values[block]) + key % kBlockTokens * dh16 + at;
+    for (; key < stop; ++key, value += dh16) {
+      F v[N];
+      QUERN_UNROLL
+      for (int j = 0; j < N; ++j) v[j] = Kv::load16(value + j * kLanes);
+      QUERN_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const F p = all(w[r][key]);
+        QUERN_UNROLL
+        for (int j = 0; j < N; ++j) acc[r][j] = fma(p, v[j], acc[r][j]);
+      }
+    }
+  }
+  QUERN_UNROLL
+  for (int r = 0; r < R; ++r) {
+    QUERN_UNROLL
+    for (int j = 0; j < N; ++j) store(args.acc + (row + r) * dh16 + at + j * kLanes, acc[r][j]);
+  }
+}
+
+template <typename Kv, int R>
+void add_all_values(const AttendArgs& args, int row, int32_t begin, int32_t end, int64_t dh16,
+                    const float (*weights)[kSegmentKeys]) {
+  if (begin >= end) return;
+  int64_t at = 0;
+  for (; at + kAttendVectors * kLanes <= dh16; at += kAttendVectors * kLanes) {
+    add_values<Kv, R, kAttendVectors>(args, row, begin, end, dh16, at, weights);
+  }
+#if defined(__AVX512F__)
+  if (at + 2 * kLanes <= dh16) {
+    add_values<Kv, R, 2>(args, row, begin, end, dh16, at, weights);
+    at += 2 * kLanes;
+  }
+#endif
+  if (at < dh16) add_values<Kv, R, 1>(args, row, begin, end, dh16, at, weights);
+}
+
+template <typename Kv, int R>
+void attend_rows(const AttendArgs& args) {
+  const int64_t dh16 = (args.head_dim + 15) / 16 * 16;
+  alignas(64) float scores[R][kSegmentKeys];
+  int32_t first = kSegmentKeys, last = -1;         // keys that any row looks at
+  int32_t all_first = 0, all_last = kSegmentKeys;  // keys that all rows look at
+  for (int r = 0; r < R; ++r) {
+    if (args.first[r] > all_first) all_first = args.first[r];
+    if (args.last[r] < all_last) all_last = args.last[r];
+    if (args.last[r] < args.first[r]) continue;
+    if (args.first[r] < first) first = args.first[r];
+    if (args.last[r] > last) last = args.last[r];
+  }
+  for (int64_t i = 0; i < R * dh16; i += kLanes) store(args.acc + i, all(0.0f));
+  int block = first / kBlockTokens;
+  const int end_block = last / kBlockTokens + 1;
+  if (last < 0) block = end_block;  // no row looks at any key
+  for (; block + kAttendBlocks <= end_block; block += kAttendBlocks) {
+    score_blocks<Kv, R, kAttendBlocks>(args, block, scores);
+  }
+  for (; block < end_block; ++block) score_blocks<Kv, R, 1>(args, block, scores);
+
+  for (int r = 0; r < R; ++r) {
+    if (args.last[r] < args.first[r]) {
+      args.largest[r] = -kInfinity;
+      args.sum[r] = 0.0f;
+    } else {
+      weigh_row(args, r, scores[r]);
+    }
+  }
+  if (all_first > all_last) {
+    for (int r = 0; r < R; ++r) {
+      add_all_values<Kv, 1>(args, r, args.first[r], args.last[r] + 1, dh16, scores);
+    }
+    return;
+  }
+  for (int r = 0; r < R; ++r) {
+    add_all_values<Kv, 1>(args, r, args.first[r], all_first, dh16, scores);
+  }
+  add_all_values<Kv, R>(args, 0, all_first, all_last + 1, dh16, scores);
+  for (int r = 0; r < R; ++r) {
+    add_all_values<Kv, 1>(args, r, all_last + 1, args.last[r] + 1, dh16, scores);
+  }
+}
+
+template <typename Kv, int... R>
+inline void attend_of_rows(const AttendArgs& args) {
+  using Attend = void (*)(const AttendArgs&);
+  static constexpr Attend kAttends[] = {attend_rows<Kv, R>...};
+  kAttends[args.rows - 1](args);
+}
+
+template <typename Kv>
+void attend_kind(const AttendArgs& args) {
+#if defined(__AVX512F__)
+  attend_of_rows<Kv, 1, 2, 3, 4, 5, 6>(args);
+#else
+  attend_of_rows<Kv, 1, 2, 3>(args);
+#endif
+}
+
+void attend(KvKind kind, const AttendArgs& args) {
+  switch (kind) {
+    case KvKind::kF32:
+      return attend_kind<KvF32>(args);
+    case KvKind::kF16:
+      return attend_kind<KvF16>(args);
+    case KvKind::kBF16:
+      return attend_kind<KvBF16>(args);
+  }
+}
+
+/// m' = max(m, ms); acc' = acc exp(m - m') + acc_s exp(ms - m'), the sum alike.
+void merge(float* largest, float* sum, float* acc, float segment_largest, float segment_sum,
+           const float* segment_acc, int64_t dh16) {
+  const float top = *largest > segment_largest ? *largest : segment_largest;
+  const F old_factor = exp(all(*largest - top)), new_factor = exp(all(segment_largest - top));
+  *largest = top;
+  for (int64_t i = 0; i < dh16; i += kLanes) {
+    store(acc + i, fma(load(acc + i), old_factor, load(segment_acc + i) * new_factor));
+  }
+  alignas(64) float lanes[kLanes];
+  store(lanes, fma(all(*sum), old_factor, all(segment_sum) * new_factor));
+  *sum = lanes[0];
+}
+
+void divide(float* out, const float* acc, float sum, int64_t n) {
+  for_lanes(n, [&](int64_t i, int64_t count) {
+    store_some(out + i, load_some(acc + i, count) / all(sum), count);
+  });
+}
+
+void to_float(KvKind kind, float* out, const void* x, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    switch (kind) {
+      case KvKind::kF32:
+        store(out + i, load(static_cast<const float*>(x) + i));
+        break;
+      case KvKind::kF16:
+        store(out + i, load_f16(static_cast<const uint16_t*>(x) + i));
+        break;
+      case KvKind::kBF16:
+        store(out + i, load_bf16(static_cast<const uint16_t*>(x) + i));
+        break;
+    }
+  }
+}
+
+/// One token's key and value of one head into its block; the value's padding becomes 0.
+void append(KvKind kind, void* keys, void* values, int64_t place, const float* k, const float* v,
+            int64_t head_dim) {
+  const int64_t dh16 = (head_dim + 15) / 16 * 16;
+  for (int64_t d = 0; d < head_dim; d += kLanes) {
+    const int64_t count = head_dim - d < kLanes ? head_dim - d : kLanes;
+    const F key = load_some(k + d, count), value = load_some(v + d, count);
+    if (kind == KvKind::kF32) {
+      store(static_cast<float*>(values) + place * dh16 + d, value);
+      alignas(64) float lanes[kLanes];
+      store(lanes, key);
+      float* to = static_cast<float*>(keys) + d * kBlockTokens + place;
+      for (int64_t i = 0; i < count; ++i) to[i * kBlockTokens] = lanes[i];
+      continue;
+    }
+    alignas(64) uint16_t lanes[kLanes];
+    uint16_t* value_to = static_cast<uint16_t*>(values) + place * dh16 + d;
+    if (kind == KvKind::kF16) {
+      store_f16_saturated(value_to, value);
+      store_f16_saturated(lanes, key);
+    } else {
+      store_bf16(value_to, value);
+      store_bf16(lanes, key);
+    }
+    uint16_t* to = static_cast<uint16_t*>(keys) + d * kBlockTokens + place;
+    for (int64_t i = 0; i < count; ++i) to[i * kBlockTokens] = lanes[i];
+  }
+}
+
+}  // namespace
+}  // namespace quern::cpu

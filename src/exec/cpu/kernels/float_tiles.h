@@ -1,0 +1,248 @@
+// Products with float panels, and with quantised panels whose values are widened to fp32: one FMA
+// into one lane per output for every k, ascending. A lane is one output, so its bits know nothing
+// of the tile it was computed in.
+#pragma once
+
+#include <cstdint>
+
+#include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/rows.h"
+
+namespace quern::cpu {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kFloatWidth = 12;  // 2 panels x 12 tokens: 24 of 32 registers
+#else
+constexpr int kFloatWidth = 6;  // 1 panel (2 registers) x 6 tokens: 12 of 16 registers
+#endif
+
+TileShape float_shape(int64_t tokens) {
+  if (tokens <= 1) return {1, 4};
+  const int64_t tiles = (tokens + kFloatWidth - 1) / kFloatWidth;
+  const auto width = static_cast<int>((tokens + tiles - 1) / tiles);
+  if (kFloatRegisters == 16) return {width, width <= 2 ? 2 : 1};
+  return {width, width <= 4 ? 4 : 2};
+}
+
+/// What a tile does with two steps k, k + 1 of a float panel.
+struct F32Panel {
+  static constexpr int64_t kPairBytes = 128;
+  static int64_t bytes(int64_t cols) { return cols * 64; }
+  static F first(const std::byte* p) { return load(reinterpret_cast<const float*>(p)); }
+  static F second(const std::byte* p) { return load(reinterpret_cast<const float*>(p) + 16); }
+};
+struct F16Panel {
+  static constexpr int64_t kPairBytes = 64;
+  static F first(const std::byte* p) { return load_f16(reinterpret_cast<const uint16_t*>(p)); }
+  static F second(const std::byte* p) {
+    return load_f16(reinterpret_cast<const uint16_t*>(p) + 16);
+  }
+};
+struct BF16Panel {  // row r's values k and k + 1 in the low and high half of lane r
+  static constexpr int64_t kPairBytes = 64;
+  static F first(const std::byte* p) { return as_float(shift_left<16>(load_int(p))); }
+  static F second(const std::byte* p) {
+    return as_float(load_int(p) & all_int(static_cast<int32_t>(0xFFFF0000u)));
+  }
+};
+
+/// sums[n][m] (+)= panels over steps [begin, end), begin even.
+template <typename Panel, int MR, int NR>
+void float_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const float* x, float* sums) {
+  F acc[MR][NR];
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      acc[m][n] = begin == 0 ? all(0.0f) : load(sums + n * args.sums_stride + m * kLanes);
+    }
+  }
+  const std::byte* p[MR];
+  QUERN_UNROLL
+  for (int m = 0; m < MR; ++m) p[m] = args.panels[m] + begin / 2 * Panel::kPairBytes;
+  x += begin * NR;
+  for (int64_t k = begin; k + 2 <= end; k += 2, x += 2 * NR) {
+    F w[MR];
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      w[m] = Panel::first(p[m]);
+      if (NR == 1) _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096, _MM_HINT_T0);
+      if (NR == 1 && Panel::kPairBytes == 128) {
+        _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096 + 64, _MM_HINT_T0);
+      }
+    }
+    QUERN_UNROLL
+    for (int n = 0; n < NR; ++n) {
+      const F b = all(x[n]);
+      QUERN_UNROLL
+      for (int m = 0; m < MR; ++m) acc[m][n] = fma(w[m], b, acc[m][n]);
+    }
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) w[m] = Panel::second(p[m]);
+    QUERN_UNROLL
+    for (int n = 0; n < NR; ++n) {
+      const F b = all(x[NR + n]);
+      QUERN_UNROLL
+      for (int m = 0; m < MR; ++m) acc[m][n] = fma(w[m], b, acc[m][n]);
+    }
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) p[m] += Panel::kPairBytes;
+  }
+  if ((end - begin) % 2 != 0) {
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      const F w = Panel::first(p[m]);
+      QUERN_UNROLL
+      for (int n = 0; n < NR; ++n) acc[m][n] = fma(w, all(x[n]), acc[m][n]);
+    }
+  }
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) store(sums + n * args.sums_stride + m * kLanes, acc[m][n]);
+  }
+}
+
+/// Dequantised exactly as the format defines it; then as float_tile. One step of 32 at a time.
+template <typename Panel, int NR>
+void widened_tile(const MultiplyArgs& args, int panel, int64_t begin, int64_t end, const float* x,
+                  float* sums) {
+  const int64_t blocks = args.x->cols / 32;
+  const std::byte* const quants = args.panels[panel];
+  const auto* scales = reinterpret_cast<const uint16_t*>(quants + blocks * Panel::kQuantBytes);
+  const uint16_t* minima = scales + blocks * kPanelRows;
+  F acc[NR];
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    acc[n] = begin == 0 ? all(0.0f) : load(sums + n * args.sums_stride);
+  }
+  x += begin * 32 * NR;
+  for (int64_t b = begin; b < end; ++b) {
+    const F scale = load_f16(scales + b * kPanelRows);
+    const F minimum = Panel::kHasMinimum ? load_f16(minima + b * kPanelRows) : all(0.0f);
+    QUERN_UNROLL
+    for (int g = 0; g < 8; ++g) {
+      const I group = Panel::group(quants + b * Panel::kQuantBytes, g);
+      const auto step = [&](I value, const float* at) {
+        F w = to_float(value - all_int(Panel::kOffset)) * scale;
+        if (Panel::kHasMinimum) w = w + minimum;
+        QUERN_UNROLL
+        for (int n = 0; n < NR; ++n) acc[n] = fma(w, all(at[n]), acc[n]);
+      };
+      const I byte = all_int(0xFF);
+      step(group & byte, x);
+      step(shift_right<8>(group) & byte, x + NR);
+      step(shift_right<16>(group) & byte, x + 2 * NR);
+      step(shift_right<24>(group), x + 3 * NR);
+      x += 4 * NR;
+    }
+  }
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) store(sums + n * args.sums_stride, acc[n]);
+}
+
+struct Q8Panel {
+  static constexpr int64_t kQuantBytes = 512;
+  static constexpr bool kHasMinimum = false;
+  static constexpr int kOffset = 128;
+  static I group(const std::byte* block, int g) { return load_int(block + g * 64); }
+};
+struct NibblePanel {
+  static constexpr int64_t kQuantBytes = 256;
+  static I group(const std::byte* block, int g) {
+    const I bytes = load_int(block + (g & 3) * 64);
+    return (g < 4 ? bytes : shift_right<4>(bytes)) & all_int(0x0F0F0F0F);
+  }
+};
+struct Q4_0Panel : NibblePanel {
+  static constexpr bool kHasMinimum = false;
+  static constexpr int kOffset = 8;
+};
+struct Q4_1Panel : NibblePanel {
+  static constexpr bool kHasMinimum = true;
+  static constexpr int kOffset = 0;
+};
+
+template <typename Panel, int MR, int... NR>
+inline void float_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t begin, int64_t end,
+                                const float* x, float* sums) {
+  using Tile = void (*)(const MultiplyArgs&, int64_t, int64_t, const float*, float*);
+  static constexpr Tile kTiles[] = {float_tile<Panel, MR, NR>...};
+  kTiles[width - 1](args, begin, end, x, sums);
+}
+
+/// All tokens times the panels of `args`: steps are cut so that the panels' slice stays in the
+/// first-level cache while the tiles of tokens pass over it.
+template <typename Panel>
+void multiply_float(const MultiplyArgs& args) {
+  const RowForm& x = *args.x;
+  const int64_t slice = x.width == 1 ? x.cols : 16384 / Panel::kPairBytes * 2;
+  for (int64_t begin = 0; begin < x.cols; begin += slice) {
+    const int64_t end = begin + slice < x.cols ? begin + slice : x.cols;
+    for (int64_t t = 0; t < x.tokens; t += x.width) {
+      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+      const float* tile = x.f32 + t * x.cols;
+      float* sums = args.sums + t * args.sums_stride;
+      switch (args.num_panels) {
+#if defined(__AVX512F__)
+        case 1:
+          float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
+                                                                               end, tile, sums);
+          break;
+        case 2:
+          float_tile_of_width<Panel, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
+                                                                               end, tile, sums);
+          break;
+        case 3:
+          float_tile_of_width<Panel, 3, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+          break;
+        default:
+          float_tile_of_width<Panel, 4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+#else
+        case 1:
+          float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, begin, end, tile, sums);
+          break;
+        case 2:
+          float_tile_of_width<Panel, 2, 1, 2>(width, args, begin, end, tile, sums);
+          break;
+        case 3:
+          float_tile_of_width<Panel, 3, 1>(width, args, begin, end, tile, sums);
+          break;
+        default:
+          float_tile_of_width<Panel, 4, 1>(width, args, begin, end, tile, sums);
+#endif
+      }
+    }
+  }
+}
+
+template <typename Panel, int... NR>
+inline void widened_tile_of_width(int64_t width, const MultiplyArgs& args, int panel, int64_t begin,
+                                  int64_t end, const float* x, float* sums) {
+  using Tile = void (*)(const MultiplyArgs&, int, int64_t, int64_t, const float*, float*);
+  static constexpr Tile kTiles[] = {widened_tile<Panel, NR>...};
+  kTiles[width - 1](args, panel, begin, end, x, sums);
+}
+
+template <typename Panel>
+void multiply_widened(const MultiplyArgs& args) {
+  const RowForm& x = *args.x;
+  const int64_t blocks = x.cols / 32;
+  for (int panel = 0; panel < args.num_panels; ++panel) {
+    for (int64_t t = 0; t < x.tokens; t += x.width) {
+      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+      const float* tile = x.f32 + t * x.cols;
+      float* sums = args.sums + t * args.sums_stride + panel * kLanes;
+#if defined(__AVX512F__)
+      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panel, 0,
+                                                                          blocks, tile, sums);
+#else
+      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6>(width, args, panel, 0, blocks, tile, sums);
+#endif
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quern::cpu

@@ -1,0 +1,93 @@
+// Products with bf16 panels by VDPBF16PS: two steps an instruction, one lane per output, pairs of
+// steps ascending. The activations are rounded to bf16 too and the instruction has a rounding of
+// its own, so these bits are those of this level alone.
+#pragma once
+
+#include <cstdint>
+
+#include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/rows.h"
+
+namespace quern::cpu {
+namespace {
+
+/// sums[n][m] (+)= panels over pairs of steps [begin, end).
+template <int MR, int NR>
+void pair_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const uint32_t* x,
+               float* sums) {
+  __m512 acc[MR][NR];
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      acc[m][n] = begin == 0 ? _mm512_setzero_ps()
+                             : _mm512_loadu_ps(sums + n * args.sums_stride + m * kLanes);
+    }
+  }
+  const std::byte* p[MR];
+  QUERN_UNROLL
+  for (int m = 0; m < MR; ++m) p[m] = args.panels[m] + begin * 64;
+  x += begin * NR;
+  for (int64_t pair = begin; pair < end; ++pair, x += NR) {
+    __m512bh w[MR];
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      w[m] = (__m512bh)_mm512_load_si512(p[m]);
+      if (NR == 1) _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096, _MM_HINT_T0);
+      p[m] += 64;
+    }
+    QUERN_UNROLL
+    for (int n = 0; n < NR; ++n) {
+      const auto b = (__m512bh)_mm512_set1_epi32(static_cast<int32_t>(x[n]));
+      QUERN_UNROLL
+      for (int m = 0; m < MR; ++m) acc[m][n] = _mm512_dpbf16_ps(acc[m][n], w[m], b);
+    }
+  }
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      _mm512_storeu_ps(sums + n * args.sums_stride + m * kLanes, acc[m][n]);
+    }
+  }
+}
+
+template <int MR, int... NR>
+inline void pair_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t begin, int64_t end,
+                               const uint32_t* x, float* sums) {
+  using Tile = void (*)(const MultiplyArgs&, int64_t, int64_t, const uint32_t*, float*);
+  static constexpr Tile kTiles[] = {pair_tile<MR, NR>...};
+  kTiles[width - 1](args, begin, end, x, sums);
+}
+
+void multiply_pairs(const MultiplyArgs& args) {
+  const RowForm& x = *args.x;
+  const int64_t pairs = (x.cols + 1) / 2;
+  const int64_t slice = x.width == 1 ? pairs : 256;
+  for (int64_t begin = 0; begin < pairs; begin += slice) {
+    const int64_t end = begin + slice < pairs ? begin + slice : pairs;
+    for (int64_t t = 0; t < x.tokens; t += x.width) {
+      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+      const uint32_t* tile = x.pairs + t * pairs;
+      float* sums = args.sums + t * args.sums_stride;
+      switch (args.num_panels) {
+        case 1:
+          pair_tile_of_width<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end,
+                                                                       tile, sums);
+          break;
+        case 2:
+          pair_tile_of_width<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end,
+                                                                       tile, sums);
+          break;
+        case 3:
+          pair_tile_of_width<3, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+          break;
+        default:
+          pair_tile_of_width<4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quern::cpu

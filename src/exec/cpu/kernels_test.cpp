@@ -1,0 +1,590 @@
+// Every kernel of every level against plain loops in double precision, and level against level bit
+// by bit where the bits are promised to be equal.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/cat.h"
+#include "exec/cpu/isa.h"
+#include "exec/cpu/kernel_table.h"
+#include "exec/cpu/layout.h"
+#include "program/steps/activate.h"
+#include "program/steps/norm.h"
+
+namespace quern::cpu {
+namespace {
+
+std::vector<float> random_values(size_t count, uint32_t seed, float spread = 1.0f) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+/// Memory that begins on a 64-byte line, as the executor's arenas do.
+class Aligned {
+ public:
+  explicit Aligned(int64_t bytes) : bytes_(static_cast<size_t>(bytes) + 64) {
+    const auto address = reinterpret_cast<uintptr_t>(bytes_.data());
+    start_ = bytes_.data() + (64 - address % 64) % 64;
+  }
+  std::byte* data() { return start_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::byte* start_;
+};
+
+/// A matrix in one type, packed, with its exact values beside it.
+struct Packed {
+  Packed(DType dtype, int64_t rows, int64_t cols, uint32_t seed)
+      : layout(*PanelLayout::of(dtype, cols)),
+        num_rows(rows),
+        num_cols(cols),
+        panels(layout.matrix_bytes(rows)),
+        values(static_cast<size_t>(rows * cols)) {
+    const std::vector<float> source = random_values(values.size(), seed);
+    const auto row_bytes = static_cast<size_t>(dtype.row_bytes(cols));
+    std::vector<std::byte> stored(row_bytes * static_cast<size_t>(rows));
+    for (int64_t r = 0; r < rows; ++r) {
+      std::byte* row = stored.data() + static_cast<size_t>(r) * row_bytes;
+      const auto count = static_cast<size_t>(cols);
+      dtype.encode_row({source.data() + r * cols, count}, row);
+      dtype.decode_row(row, {values.data() + r * cols, count});
+    }
+    for (int64_t p = 0; p < PanelLayout::num_panels(rows); ++p) {
+      std::vector<const std::byte*> some;
+      for (int64_t r = p * kPanelRows; r < std::min(rows, (p + 1) * kPanelRows); ++r) {
+        some.push_back(stored.data() + static_cast<size_t>(r) * row_bytes);
+      }
+      layout.pack(some, panel(p));
+    }
+  }
+  std::byte* panel(int64_t p) { return panels.data() + p * layout.panel_bytes(); }
+
+  PanelLayout layout;
+  int64_t num_rows, num_cols;
+  Aligned panels;
+  std::vector<float> values;
+};
+
+/// The int8 form of some rows, and the same numbers as plain rows.
+struct Int8Rows {
+  Int8Rows(const KernelTable& kernels, const std::vector<float>& x, int64_t tokens, int64_t cols)
+      : q(static_cast<size_t>(tokens * cols)),
+        scale(static_cast<size_t>(tokens * cols / 32)),
+        neg_sum(scale.size()),
+        scaled_sum(scale.size()) {
+    form.tokens = tokens;
+    form.cols = cols;
+    form.width = kernels.int8_shape(tokens).width;
+    form.q = q.data();
+    form.scale = scale.data();
+    form.neg_sum = neg_sum.data();
+    form.scaled_sum = scaled_sum.data();
+    kernels.fill_int8(form, x.data(), cols, 0, tokens);
+  }
+  size_t place(int64_t token, int64_t block) const {
+    const int64_t begin = token / form.width * form.width;
+    const int64_t width = std::min(form.width, form.tokens - begin);
+    return static_cast<size_t>(begin * (form.cols / 32) + block * width + token - begin);
+  }
+
+  std::vector<int8_t> q;
+  std::vector<float> scale;
+  std::vector<int32_t> neg_sum;
+  std::vector<float> scaled_sum;
+  RowForm form;
+};
+
+/// All rows of `weight` times all tokens: [tokens][rows], through calls of `panels` panels.
+std::vector<float> multiply(void (*kernel)(const MultiplyArgs&), Packed& weight,
+                            const RowForm& form, int panels) {
+  const int64_t num_panels = PanelLayout::num_panels(weight.num_rows);
+  const int64_t stride = num_panels * kPanelRows;
+  std::vector<float> sums(static_cast<size_t>(form.tokens * stride), NAN);
+  for (int64_t p = 0; p < num_panels; p += panels) {
+    MultiplyArgs args{};
+    args.num_panels = static_cast<int>(std::min<int64_t>(panels, num_panels - p));
+    for (int i = 0; i < args.num_panels; ++i) {
+      args.panels[i] = weight.panel(p + i);
+      args.next_panels[i] = weight.panel(p + i);
+    }
+    args.x = &form;
+    args.sums = sums.data() + p * kPanelRows;
+    args.sums_stride = stride;
+    kernel(args);
+  }
+  std::vector<float> out(static_cast<size_t>(form.tokens * weight.num_rows));
+  for (int64_t t = 0; t < form.tokens; ++t) {
+    std::copy_n(sums.data() + t * stride, weight.num_rows, out.data() + t * weight.num_rows);
+  }
+  return out;
+}
+
+std::vector<float> multiply_int8(const KernelTable& kernels, Packed& weight,
+                                 const std::vector<float>& x, int64_t tokens) {
+  const Int8Rows rows(kernels, x, tokens, weight.num_cols);
+  return multiply(kernels.multiply_int8[static_cast<int>(weight.layout.kind())], weight, rows.form,
+                  kernels.int8_shape(tokens).panels);
+}
+
+std::vector<float> multiply_float(const KernelTable& kernels, Packed& weight,
+                                  const std::vector<float>& x, int64_t tokens) {
+  RowForm form;
+  form.tokens = tokens;
+  form.cols = weight.num_cols;
+  const TileShape shape = kernels.float_shape(tokens);
+  form.width = shape.width;
+  std::vector<float> tiled(static_cast<size_t>(tokens * form.cols));
+  std::vector<uint32_t> pairs(static_cast<size_t>(tokens * ((form.cols + 1) / 2)));
+  if (kernels.bf16_pairs && weight.layout.kind() == PanelKind::kBF16) {
+    kernels.fill_pairs(form, pairs.data(), x.data(), form.cols, 0, tokens);
+    form.pairs = pairs.data();
+  } else {
+    kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, tokens);
+    form.f32 = tiled.data();
+  }
+  return multiply(kernels.multiply_float[static_cast<int>(weight.layout.kind())], weight, form,
+                  shape.panels);
+}
+
+void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b,
+                      const std::string& what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i]))
+        << what << " at " << i << ": " << a[i] << " and " << b[i];
+  }
+}
+
+const std::vector<int64_t> kTokenCounts = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                           11, 12, 13, 14, 15, 16, 17, 33, 64, 70};
+
+class EveryLevel : public testing::TestWithParam<Isa> {
+ protected:
+  const KernelTable& kernels() const { return kernel_table(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Isa, EveryLevel, testing::ValuesIn(available_isas()),
+                         [](const auto& level) { return std::string(isa_name(level.param)); });
+
+TEST_P(EveryLevel, Int8ProductsAreTheirDefinitionBitForBit) {
+  const struct {
+    DType dtype;
+    int64_t rows, cols;
+  } kCases[] = {{DType::of<Q8_0>(), 37, 96},    {DType::of<Q4_0>(), 37, 96},
+                {DType::of<Q4_1>(), 37, 96},    {DType::of<Q8_0>(), 16, 32},
+                {DType::of<Q4_0>(), 100, 2080}, {DType::of<Q8_0>(), 65, 2080},
+                {DType::of<Q4_1>(), 130, 1056}};
+  for (const auto& c : kCases) {
+    Packed weight(c.dtype, c.rows, c.cols, 7);
+    const auto row_bytes = static_cast<size_t>(c.dtype.row_bytes(c.cols));
+    for (const int64_t tokens : kTokenCounts) {
+      const std::vector<float> x = random_values(static_cast<size_t>(tokens * c.cols), 8);
+      const Int8Rows rows(kernels(), x, tokens, c.cols);
+      const std::vector<float> out = multiply_int8(kernels(), weight, x, tokens);
+      // The definition, spelled out per output, from the values as the type stores them.
+      const std::vector<float> source = random_values(weight.values.size(), 7);
+      std::vector<std::byte> stored(row_bytes);
+      for (int64_t r = 0; r < c.rows; ++r) {
+        c.dtype.encode_row({source.data() + r * c.cols, static_cast<size_t>(c.cols)},
+                           stored.data());
+        for (int64_t t = 0; t < tokens; ++t) {
+          float acc = 0.0f;
+          for (int64_t b = 0; b < c.cols / 32; ++b) {
+            int32_t isum = 0, xsum = 0;
+            float scale = 0, minimum = 0;
+            const std::byte* block = stored.data() + b * c.dtype.block_bytes();
+            const size_t place = rows.place(t, b);
+            for (int i = 0; i < 32; ++i) {
+              const int32_t xq = rows.q[place * 32 + static_cast<size_t>(i)];
+              int32_t wq = 0;
+              if (c.dtype == DType::of<Q8_0>()) {
+                Q8_0 w;
+                std::memcpy(&w, block, sizeof(w));
+                wq = w.q[i], scale = half_to_float(w.scale);
+              } else if (c.dtype == DType::of<Q4_0>()) {
+                Q4_0 w;
+                std::memcpy(&w, block, sizeof(w));
+                wq = w.quant(i) - 8, scale = half_to_float(w.scale);
+              } else {
+                Q4_1 w;
+                std::memcpy(&w, block, sizeof(w));
+                wq = w.quant(i), scale = half_to_float(w.scale);
+                minimum = half_to_float(w.minimum);
+              }
+              isum += wq * xq;
+              xsum += xq;
+            }
+            ASSERT_EQ(rows.neg_sum[place], -xsum);
+            acc = std::fma(static_cast<float>(isum), scale * rows.scale[place], acc);
+            if (c.dtype == DType::of<Q4_1>()) {
+              acc = std::fma(minimum, rows.scale[place] * static_cast<float>(xsum), acc);
+            }
+          }
+          ASSERT_EQ(acc, out[static_cast<size_t>(t * c.rows + r)])
+              << c.dtype.name() << " row " << r << " token " << t << " of " << tokens;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryLevel, Int8ActivationsAreRoundedToNearestInBlocksOf32) {
+  for (const int64_t tokens : {1, 5, 13}) {
+    const int64_t cols = 160;
+    std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 3);
+    for (int i = 0; i < 32; ++i) x[static_cast<size_t>(i)] = 0.0f;  // a block of zeros
+    x[40] = 1000.0f;                                                // an outlier
+    for (int i = 64; i < 96; ++i) x[static_cast<size_t>(i)] = 1e-40f;
+    const Int8Rows rows(kernels(), x, tokens, cols);
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t b = 0; b < cols / 32; ++b) {
+        float amax = 0;
+        const float* block = x.data() + t * cols + b * 32;
+        for (int i = 0; i < 32; ++i) amax = std::max(amax, std::abs(block[i]));
+        const float inverse = amax > 1e-36f ? 127.0f / amax : 0.0f;
+        const size_t place = rows.place(t, b);
+        ASSERT_EQ(rows.scale[place], amax / 127.0f);
+        int sum = 0;
+        for (int i = 0; i < 32; ++i) {
+          const int q = rows.q[place * 32 + static_cast<size_t>(i)];
+          ASSERT_EQ(q, static_cast<int>(std::nearbyint(block[i] * inverse)));
+          sum += q;
+        }
+        ASSERT_EQ(rows.neg_sum[place], -sum);
+        ASSERT_EQ(rows.scaled_sum[place], rows.scale[place] * static_cast<float>(sum));
+      }
+    }
+  }
+}
+
+TEST_P(EveryLevel, ExtremeBytesDoNotSaturate) {
+  // The largest products there are: weights of -128 and 127 against activations of +-127.
+  const int64_t cols = 64, rows = 16;
+  const PanelLayout layout = *PanelLayout::of(DType::of<Q8_0>(), cols);
+  for (const int w : {-128, -127, 127}) {
+    std::vector<Q8_0> stored(static_cast<size_t>(rows * cols / 32));
+    for (Q8_0& block : stored) {
+      block.scale = float_to_half(1.0f);
+      std::fill_n(block.q, 32, static_cast<int8_t>(w));
+    }
+    std::vector<const std::byte*> pointers;
+    for (int64_t r = 0; r < rows; ++r) {
+      pointers.push_back(reinterpret_cast<const std::byte*>(stored.data() + r * cols / 32));
+    }
+    Aligned panel(layout.panel_bytes());
+    layout.pack(pointers, panel.data());
+    for (const float sign : {1.0f, -1.0f}) {
+      const std::vector<float> x(static_cast<size_t>(cols), sign);
+      const Int8Rows form(kernels(), x, 1, cols);
+      std::vector<float> sums(16);
+      MultiplyArgs args{};
+      args.panels[0] = args.next_panels[0] = panel.data();
+      args.num_panels = 1;
+      args.x = &form.form;
+      args.sums = sums.data();
+      args.sums_stride = 16;
+      kernels().multiply_int8[static_cast<int>(PanelKind::kQ8_0)](args);
+      const float block = static_cast<float>(w) * 127.0f * 32.0f * sign * (1.0f / 127.0f);
+      for (const float sum : sums) EXPECT_NEAR(sum, 2 * block, 1e-3f * std::abs(block));
+    }
+  }
+}
+
+TEST_P(EveryLevel, NanAndInfinityInARowShowInItsProductsOnly) {
+  const int64_t cols = 64, tokens = 9;
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 5);
+    x[3 * cols + 40] = bad;
+    for (const DType dtype : DType::all()) {
+      Packed weight(dtype, 20, cols, 9);
+      std::vector<std::vector<float>> outs = {multiply_float(kernels(), weight, x, tokens)};
+      if (!dtype.is_float()) outs.push_back(multiply_int8(kernels(), weight, x, tokens));
+      for (const auto& out : outs) {
+        for (int64_t t = 0; t < tokens; ++t) {
+          bool finite = true;
+          for (int64_t r = 0; r < 20; ++r) {
+            finite &= std::isfinite(out[static_cast<size_t>(t * 20 + r)]);
+          }
+          EXPECT_EQ(finite, t != 3) << dtype.name();
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryLevel, FloatProductsAreOneFmaPerStepInOneLane) {
+  for (const DType dtype : DType::all()) {
+    if (kernels().bf16_pairs && dtype == DType::of<BF16>()) continue;  // an arithmetic of its own
+    const int64_t odd = dtype.is_float() ? 1 : 0;
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{37, 96 + odd}, {65, 1056 - odd}}) {
+      Packed weight(dtype, rows, cols, 17);
+      for (const int64_t tokens : kTokenCounts) {
+        const std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 18);
+        const std::vector<float> out = multiply_float(kernels(), weight, x, tokens);
+        for (int64_t t = 0; t < tokens; ++t) {
+          for (int64_t r = 0; r < rows; ++r) {
+            float acc = 0.0f;
+            for (int64_t k = 0; k < cols; ++k) {
+              acc = std::fma(weight.values[static_cast<size_t>(r * cols + k)],
+                             x[static_cast<size_t>(t * cols + k)], acc);
+            }
+            ASSERT_EQ(acc, out[static_cast<size_t>(t * rows + r)])
+                << dtype.name() << " row " << r << " token " << t << " of " << tokens;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryLevel, Bf16PairsAreCloseAndTheSameAloneAndInCompany) {
+  if (!kernels().bf16_pairs) GTEST_SKIP() << "this level has no bf16 product";
+  const int64_t rows = 37, cols = 97;
+  Packed weight(DType::of<BF16>(), rows, cols, 27);
+  const std::vector<float> x = random_values(static_cast<size_t>(70 * cols), 28);
+  std::vector<float> alone;
+  for (int64_t t = 0; t < 70; ++t) {
+    const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+    const std::vector<float> out = multiply_float(kernels(), weight, one, 1);
+    alone.insert(alone.end(), out.begin(), out.end());
+    for (int64_t r = 0; r < rows; ++r) {
+      double want = 0, size = 0;
+      for (int64_t k = 0; k < cols; ++k) {
+        const double term = static_cast<double>(weight.values[static_cast<size_t>(r * cols + k)]) *
+                            one[static_cast<size_t>(k)];
+        want += term;
+        size += std::abs(term);
+      }
+      EXPECT_NEAR(out[static_cast<size_t>(r)], want, size / 256);
+    }
+  }
+  for (const int64_t tokens : kTokenCounts) {
+    const std::vector<float> some(x.begin(), x.begin() + tokens * cols);
+    expect_same_bits(multiply_float(kernels(), weight, some, tokens),
+                     {alone.begin(), alone.begin() + tokens * rows}, cat(tokens, " tokens"));
+  }
+}
+
+struct Function {
+  const char* name;
+  int number;
+  double (*exact)(double);
+  double relative, absolute;  // error allowed
+};
+double exact_gelu(double x) { return 0.5 * x * std::erfc(-x * std::sqrt(0.5)); }
+double exact_gelu_tanh(double x) {
+  return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double exact_silu(double x) { return x / (1 + std::exp(-x)); }
+const Function kFunctions[] = {
+    {"exp", 0, std::exp, 1.2e-7, 3e-38},  // 2 ulp are 1.2e-7 to 2.4e-7
+    {"tanh", 1, std::tanh, 2.5e-7, 0},
+    {"gelu", 2, exact_gelu, 4e-7, 1e-7},
+    {"gelu_tanh", 3, exact_gelu_tanh, 4e-7, 1e-7},
+    {"silu", 4, exact_silu, 3e-7, 1e-7},
+};
+
+TEST_P(EveryLevel, FunctionsAreAccurate) {
+  std::vector<float> x;
+  for (int i = -88000; i <= 88000; ++i) x.push_back(static_cast<float>(i) * 1e-3f);
+  for (float v = 1e-30f; v < 1.0f; v *= 1.7f) x.push_back(v), x.push_back(-v);
+  std::vector<float> y(x.size());
+  for (const Function& f : kFunctions) {
+    kernels().apply(f.number, y.data(), x.data(), static_cast<int64_t>(x.size()));
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double want = f.exact(x[i]);
+      ASSERT_NEAR(y[i], want, f.relative * std::abs(want) + f.absolute) << f.name << " of " << x[i];
+    }
+  }
+}
+
+TEST_P(EveryLevel, ExpOfExtremesIsRight) {
+  const std::vector<float> x = {-INFINITY, -1e30f,   -104.0f, -88.0f, 88.72283f, 88.73f,
+                                1e30f,     INFINITY, NAN,     0.0f,   -0.0f};
+  std::vector<float> y(x.size());
+  kernels().apply(0, y.data(), x.data(), static_cast<int64_t>(x.size()));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(y[static_cast<size_t>(i)], 0.0f);
+  EXPECT_TRUE(std::isfinite(y[4]));
+  for (int i = 5; i < 8; ++i) EXPECT_EQ(y[static_cast<size_t>(i)], INFINITY);
+  EXPECT_TRUE(std::isnan(y[8]));
+  EXPECT_EQ(y[9], 1.0f);
+  EXPECT_EQ(y[10], 1.0f);
+}
+
+TEST_P(EveryLevel, NormsMatchThePlainForm) {
+  for (const int64_t width : {1, 7, 16, 64, 100, 576, 2048}) {
+    const auto n = static_cast<size_t>(width);
+    const std::vector<float> x = random_values(n, 1, 3.0f), weight = random_values(n, 2),
+                             bias = random_values(n, 3);
+    std::vector<float> want(n), got(n);
+    const Matrix<float> out{want.data(), 1, width, width};
+    const Matrix<const float> in{x.data(), 1, width, width};
+    NormArgs args{.eps = 1e-5f, .weight_offset = 1.0f, .weight = weight.data(), .width = width};
+    kernels().norm(args, got.data(), x.data());
+    rms_norm(out, in, weight, 1.0f, 1e-5f);
+    for (size_t i = 0; i < n; ++i) ASSERT_NEAR(got[i], want[i], 2e-6 * std::abs(want[i]) + 1e-6);
+
+    args = {.is_layer_norm = true,
+            .eps = 1e-5f,
+            .weight = weight.data(),
+            .bias = bias.data(),
+            .width = width};
+    kernels().norm(args, got.data(), x.data());
+    layer_norm(out, in, weight, bias, 1e-5f);
+    for (size_t i = 0; i < n; ++i) ASSERT_NEAR(got[i], want[i], 1e-5);
+  }
+}
+
+TEST_P(EveryLevel, FinishAppliesBiasAndEpilogueToTheRowsThatExist) {
+  const int64_t tokens = 3;
+  const std::vector<float> sums = random_values(16 * 3, 1), other = random_values(16 * 3, 2),
+                           bias = random_values(16, 3), other_bias = random_values(16, 4),
+                           add = random_values(16 * 3, 5);
+  using Op = FinishArgs::Op;
+  for (const int rows : {16, 1, 9}) {
+    for (const Op op : {Op::kStore, Op::kAdd, Op::kActivate, Op::kActivateGated, Op::kSoftCap}) {
+      std::vector<float> out(20 * 3, 99.0f);
+      FinishArgs args;
+      args.op = op;
+      args.function = FinishArgs::Function::kGeluTanh;
+      args.softcap = 2.0f;
+      args.tokens = tokens;
+      args.rows = rows;
+      args.sums = sums.data();
+      args.other_sums = other.data();
+      args.sums_stride = 16;
+      args.bias = bias.data();
+      args.other_bias = other_bias.data();
+      args.add = add.data();
+      args.add_stride = 16;
+      args.out = out.data();
+      args.out_stride = 20;
+      kernels().finish(args);
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int r = 0; r < 20; ++r) {
+          const float got = out[static_cast<size_t>(t * 20 + r)];
+          if (r >= rows) {
+            ASSERT_EQ(got, 99.0f);
+            continue;
+          }
+          const auto i = static_cast<size_t>(t * 16 + r), j = static_cast<size_t>(r);
+          const float y = sums[i] + bias[j];
+          float want = y;
+          if (op == Op::kAdd) want = add[i] + y;
+          if (op == Op::kActivate) want = activate(Activation::kGeluTanh, y);
+          if (op == Op::kActivateGated) {
+            want = activate(Activation::kGeluTanh, y) * (other[i] + other_bias[j]);
+          }
+          if (op == Op::kSoftCap) want = 2.0f * std::tanh(y / 2.0f);
+          ASSERT_NEAR(got, want, 1e-6 + 1e-6 * std::abs(want));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryLevel, ArgMaxTakesTheFirstOfEqualsAndNeverNan) {
+  for (const int64_t n : {1, 5, 16, 17, 100, 1000}) {
+    std::vector<float> x = random_values(static_cast<size_t>(n), 11);
+    const auto want = std::max_element(x.begin(), x.end()) - x.begin();
+    EXPECT_EQ(kernels().arg_max(x.data(), n), want);
+    for (float& v : x) v = 1.5f;
+    EXPECT_EQ(kernels().arg_max(x.data(), n), 0);
+    if (n > 1) {
+      x[0] = NAN;
+      EXPECT_EQ(kernels().arg_max(x.data(), n), 1);
+    }
+    std::fill(x.begin(), x.end(), NAN);
+    EXPECT_EQ(kernels().arg_max(x.data(), n), 0);
+    std::fill(x.begin(), x.end(), -INFINITY);
+    EXPECT_EQ(kernels().arg_max(x.data(), n), 0);
+    x[static_cast<size_t>(n - 1)] = -3.0f;
+    EXPECT_EQ(kernels().arg_max(x.data(), n), n - 1);
+    EXPECT_EQ(kernels().next_above(x.data(), -4.0f, 0, n), n - 1);
+    EXPECT_EQ(kernels().next_above(x.data(), -3.0f, 0, n), n);
+  }
+}
+
+TEST(Levels, GiveTheSameBits) {
+  const KernelTable& first = kernel_table(Isa::kAvx2);
+  for (const Isa isa : available_isas()) {
+    const KernelTable& other = kernel_table(isa);
+    const std::string name(isa_name(isa));
+    for (const int64_t n : {7, 64, 100, 2048}) {
+      const auto count = static_cast<size_t>(n);
+      const std::vector<float> x = random_values(count, 21, 4.0f),
+                               weight = random_values(count, 22);
+      std::vector<float> a(count), b(count);
+      for (const Function& f : kFunctions) {
+        first.apply(f.number, a.data(), x.data(), n);
+        other.apply(f.number, b.data(), x.data(), n);
+        expect_same_bits(a, b, cat(name, " ", f.name));
+      }
+      for (const bool layer : {false, true}) {
+        const NormArgs args{.is_layer_norm = layer,
+                            .eps = 1e-6f,
+                            .weight = weight.data(),
+                            .bias = nullptr,
+                            .width = n};
+        first.norm(args, a.data(), x.data());
+        other.norm(args, b.data(), x.data());
+        expect_same_bits(a, b, name + " norm");
+      }
+      const std::vector<float> cos = random_values(count / 2, 23),
+                               sin = random_values(count / 2, 24);
+      a = b = x;
+      first.rotate(a.data(), cos.data(), sin.data(), n / 2);
+      other.rotate(b.data(), cos.data(), sin.data(), n / 2);
+      expect_same_bits(a, b, name + " rotate");
+    }
+    for (const DType dtype : {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<Q4_1>()}) {
+      Packed weight(dtype, 50, 2080, 31);
+      for (const int64_t tokens : {1, 6, 17}) {
+        const std::vector<float> x = random_values(static_cast<size_t>(tokens * 2080), 32);
+        expect_same_bits(multiply_int8(first, weight, x, tokens),
+                         multiply_int8(other, weight, x, tokens), name);
+      }
+    }
+  }
+}
+
+TEST(Panels, DecodeToTheValuesOfTheirType) {
+  for (const DType dtype : DType::all()) {
+    for (const int64_t rows : {1, 16, 21}) {
+      const int64_t cols = dtype.is_float() ? 65 : 96;
+      Packed weight(dtype, rows, cols, 41);
+      std::vector<float> row(static_cast<size_t>(cols));
+      for (int64_t r = 0; r < rows; ++r) {
+        weight.layout.decode_row(weight.panel(r / kPanelRows), static_cast<int>(r % kPanelRows),
+                                 row);
+        expect_same_bits(row,
+                         {weight.values.begin() + r * cols, weight.values.begin() + (r + 1) * cols},
+                         std::string(dtype.name()));
+      }
+    }
+  }
+  EXPECT_FALSE(PanelLayout::of(DType::of<Q4_0>(), 48).has_value());
+}
+
+TEST(Isa, AutoIsAvailableAndUnknownNamesAreRefused) {
+  const auto chosen = choose_isa("auto");
+  ASSERT_TRUE(chosen.has_value());
+  const auto isas = available_isas();
+  EXPECT_NE(std::find(isas.begin(), isas.end(), *chosen), isas.end());
+  EXPECT_EQ(choose_isa("sse9").error().code, ErrorCode::kUsage);
+  const Error refused = choose_isa("avx512fp16").error();
+  EXPECT_EQ(refused.code, ErrorCode::kUnsupported);
+  EXPECT_NE(refused.message.find("avx2"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace quern::cpu

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "exec/cpu/layout.h"
+#include "exec/executor.h"
+
+namespace quern::cpu {
+
+/// Query rows that one attention tile holds at most, unless one token alone has more.
+inline constexpr int64_t kAttendTileRows = 96;
+/// Query rows of one sequence and key/value head up to which keys and values are read as stored;
+/// more rows widen them once first.
+inline constexpr int64_t kDirectRows = 12;
+/// The most tokens that one wish may name (RowWish::k).
+inline constexpr int32_t kMaxBest = 1024;
+
+/// Where one worker keeps what it computes with.
+struct WorkerPlaces {
+  int64_t sums;          // products: [tokens][panels * 16]
+  int64_t keys, values;  // attention: a segment widened to fp32
+  int64_t queries;       // [rows][Dh] in groups
+  int64_t state;         // [rows][Dh16], then largest and sum
+  int64_t segment;       // one group's segment: [rows][Dh16], then largest and sum
+  int64_t bounds;        // first and last key of each row
+};
+
+/// Every byte the executor will hold, found from (Program, WeightTypes, ExecShape, threads) alone:
+/// need() adds it up and load() reserves exactly it.
+struct Plan {
+  // In the arena of weights, by WeightId.
+  std::vector<int64_t> weights;
+  int64_t weight_bytes = 0;
+
+  // In the arena of keys and values, by layer: block b begins at kv[layer] + b *
+  // block_bytes[layer].
+  std::vector<int64_t> kv;
+  std::vector<int64_t> kv_block_bytes;
+  std::vector<int64_t> kv_values_begin;  // of the values inside a block
+  int64_t kv_bytes = 0;
+
+  // In the arena of work.
+  std::vector<int64_t> buffers;  // by Slot::buffer; buffers that never live together share bytes
+  std::vector<int64_t> ropes;    // cosines [T][half], then sines
+  int64_t int8_q = 0, int8_scale = 0, int8_neg_sum = 0, int8_scaled_sum = 0;
+  int64_t float_form = 0, pair_form = 0;
+  std::vector<WorkerPlaces> workers;
+  int64_t partials = 0, num_partials = 0, partial_floats = 0;  // of segments computed in parallel
+  int64_t best = 0;
+  int64_t work_bytes = 0;
+
+  int64_t other_bytes = 0;
+};
+
+Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape& shape,
+               int threads);
+
+/// Dh rounded up to whole vectors: the stride of values.
+constexpr int64_t padded_head(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+
+}  // namespace quern::cpu

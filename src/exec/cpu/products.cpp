@@ -1,0 +1,221 @@
+#include "exec/cpu/products.h"
+
+#include <algorithm>
+
+#include "base/ensure.h"
+
+namespace quern::cpu {
+
+namespace {
+
+/// Below this many bytes of weights times tokens a parallel loop costs more than it gains.
+constexpr int64_t kWorthSharing = 64 << 10;
+/// Chunks per thread: enough that a thread which loses its core for a while delays little.
+constexpr int64_t kChunksPerThread = 8;
+constexpr int64_t kMinChunkBytes = 32 << 10;
+constexpr int64_t kRowsPerChunk = 16;
+
+int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+}  // namespace
+
+RowFormKind Products::form_kind(const PanelLayout& layout) const {
+  if (layout.is_float()) {
+    return layout.kind() == PanelKind::kBF16 && kernels_.bf16_pairs ? RowFormKind::kBf16Pairs
+                                                                    : RowFormKind::kFloat;
+  }
+  return activations_ == Activations::kF32 ? RowFormKind::kFloat : RowFormKind::kInt8;
+}
+
+TileShape Products::tile_shape(RowFormKind kind, int64_t tokens) const {
+  return kind == RowFormKind::kInt8 ? kernels_.int8_shape(tokens) : kernels_.float_shape(tokens);
+}
+
+const RowForm& Products::form(RowFormKind kind, const Slot& slot, Matrix<const float> in) {
+  const auto index = static_cast<size_t>(kind);
+  if (!(form_of_ == slot)) {
+    form_of_ = slot;
+    std::fill(std::begin(made_), std::end(made_), false);
+  }
+  RowForm& made = forms_[index];
+  if (made_[index]) return made;
+  made_[index] = true;
+  made = {};
+  made.tokens = in.rows;
+  made.cols = in.cols;
+  made.width = tile_shape(kind, in.rows).width;
+
+  const auto fill = [&](auto&& rows) {
+    const int64_t chunks =
+        in.rows * in.cols * 4 < kWorthSharing ? 1 : (in.rows + kRowsPerChunk - 1) / kRowsPerChunk;
+    const int64_t step = chunks == 1 ? in.rows : kRowsPerChunk;
+    pool_.parallel_for(chunks, [&](int64_t chunk, int) {
+      rows(chunk * step, std::min(in.rows, (chunk + 1) * step));
+    });
+  };
+  switch (kind) {
+    case RowFormKind::kFloat: {
+      if (in.rows == 1) {  // a tile of one token is the row itself
+        made.f32 = in.data;
+        break;
+      }
+      auto* out = work_.as<float>(plan_.float_form);
+      fill([&](int64_t begin, int64_t end) {
+        kernels_.fill_float(made, out, in.data, in.stride, begin, end);
+      });
+      made.f32 = out;
+      break;
+    }
+    case RowFormKind::kInt8:
+      made.q = work_.as<int8_t>(plan_.int8_q);
+      made.scale = work_.as<float>(plan_.int8_scale);
+      made.neg_sum = work_.as<int32_t>(plan_.int8_neg_sum);
+      made.scaled_sum = work_.as<float>(plan_.int8_scaled_sum);
+      fill([&](int64_t begin, int64_t end) {
+        kernels_.fill_int8(made, in.data, in.stride, begin, end);
+      });
+      break;
+    case RowFormKind::kBf16Pairs: {
+      auto* out = work_.as<uint32_t>(plan_.pair_form);
+      fill([&](int64_t begin, int64_t end) {
+        kernels_.fill_pairs(made, out, in.data, in.stride, begin, end);
+      });
+      made.pairs = out;
+      break;
+    }
+  }
+  return made;
+}
+
+/// Sums of the panels of all ranges, side by side, for all tokens. Ranges of one kind share a call
+/// where a tile has room for both.
+void Products::multiply(std::span<const PanelRange> ranges, float* sums,
+                        int64_t sums_stride) const {
+  MultiplyArgs args{};
+  args.sums = sums;
+  args.sums_stride = sums_stride;
+  for (size_t r = 0; r < ranges.size(); ++r) {
+    const PackedMatrix& matrix = *ranges[r].matrix;
+    for (int i = 0; i < ranges[r].count; ++i) {
+      const int64_t panel = ranges[r].panel + i;
+      args.panels[args.num_panels] = matrix.panel(panel);
+      args.next_panels[args.num_panels++] =
+          matrix.panel(std::min(panel + ranges[r].count, matrix.num_panels() - 1));
+    }
+    const PanelLayout& layout = matrix.layout;
+    const RowFormKind kind = form_kind(layout);
+    const RowForm& x = forms_[static_cast<size_t>(kind)];
+    if (r + 1 < ranges.size() && ranges[r + 1].matrix->layout.kind() == layout.kind() &&
+        args.num_panels + ranges[r + 1].count <= tile_shape(kind, x.tokens).panels) {
+      continue;
+    }
+    args.x = &x;
+    const auto index = static_cast<size_t>(layout.kind());
+    const auto kernel =
+        kind == RowFormKind::kInt8 ? kernels_.multiply_int8[index] : kernels_.multiply_float[index];
+    kernel(args);
+    args.sums += args.num_panels * kPanelRows;
+    args.num_panels = 0;
+  }
+}
+
+void Products::run(const Slot& in_slot, Matrix<const float> in,
+                   std::span<const ProductPiece> pieces, const FinishArgs& finish,
+                   Matrix<float> out, Matrix<const float> add) {
+  const int64_t tokens = in.rows;
+  if (tokens == 0) return;
+  const bool gated = finish.op == FinishArgs::Op::kActivateGated;
+  for (const ProductPiece& piece : pieces) {
+    ENSURE(piece.matrix->cols == in.cols);
+    form(form_kind(piece.matrix->layout), in_slot, in);
+  }
+  if (gated) {
+    ENSURE(pieces.size() == 2 && pieces[0].matrix->rows == pieces[1].matrix->rows);
+  }
+  const auto heads = gated ? pieces.first(1) : pieces;  // pieces that are cut into chunks
+
+  int64_t bytes = 0;
+  for (const ProductPiece& piece : pieces) {
+    bytes += piece.matrix->num_panels() * piece.matrix->layout.panel_bytes();
+  }
+  const bool share = bytes * tokens >= kWorthSharing && pool_.num_threads() > 1;
+  const int64_t chunk_bytes = std::max(kMinChunkBytes / std::min<int64_t>(tokens, 16),
+                                       bytes / (pool_.num_threads() * kChunksPerThread));
+
+  // Panels of a chunk, in whole calls of the kernel.
+  const auto chunk_panels = [&](const ProductPiece& piece) {
+    const PanelLayout& layout = piece.matrix->layout;
+    if (!share) return piece.matrix->num_panels();
+    const int64_t call = tile_shape(form_kind(layout), tokens).panels;
+    const int64_t panel_bytes = layout.panel_bytes() * (gated ? 2 : 1);
+    return std::max(call, round_up(chunk_bytes / panel_bytes, call));
+  };
+  const auto num_chunks = [&](const ProductPiece& piece) {
+    const int64_t size = chunk_panels(piece);
+    return (piece.matrix->num_panels() + size - 1) / size;
+  };
+  int64_t all_chunks = 0;
+  for (const ProductPiece& piece : heads) all_chunks += num_chunks(piece);
+
+  const auto finish_panel = [&](const ProductPiece& piece, int64_t panel, const float* sums,
+                                const float* other_sums, int64_t sums_stride) {
+    FinishArgs args = finish;
+    const int64_t row = panel * kPanelRows;
+    const int64_t column = piece.out_column + row;
+    args.tokens = tokens;
+    args.rows = static_cast<int>(std::min<int64_t>(kPanelRows, piece.matrix->rows - row));
+    args.sums = sums;
+    args.other_sums = other_sums;
+    args.sums_stride = sums_stride;
+    args.bias = piece.bias != nullptr ? piece.bias + row : nullptr;
+    if (gated && pieces[1].bias != nullptr) args.other_bias = pieces[1].bias + row;
+    if (finish.op == FinishArgs::Op::kAdd) {
+      args.add = add.data + column;
+      args.add_stride = add.stride;
+    }
+    args.out = out.data + column;
+    args.out_stride = out.stride;
+    kernels_.finish(args);
+  };
+
+  pool_.parallel_for(all_chunks, [&](int64_t chunk, int worker) {
+    size_t which = 0;
+    while (chunk >= num_chunks(heads[which])) chunk -= num_chunks(heads[which++]);
+    const ProductPiece& piece = heads[which];
+    const PackedMatrix& matrix = *piece.matrix;
+    auto* const sums = work_.as<float>(plan_.workers[static_cast<size_t>(worker)].sums);
+    const int64_t size = chunk_panels(piece);
+    const int64_t end = std::min(matrix.num_panels(), (chunk + 1) * size);
+    int64_t panel = chunk * size;
+
+    if (gated) {
+      const PackedMatrix& other = *pieces[1].matrix;
+      const int step = std::max(1, std::min(tile_shape(form_kind(matrix.layout), tokens).panels,
+                                            tile_shape(form_kind(other.layout), tokens).panels) /
+                                       2);
+      for (; panel < end; panel += step) {
+        const int count = static_cast<int>(std::min<int64_t>(step, end - panel));
+        const int64_t stride = 2 * count * kPanelRows;
+        const PanelRange both[] = {{&matrix, panel, count}, {&other, panel, count}};
+        multiply(both, sums, stride);
+        for (int i = 0; i < count; ++i) {
+          finish_panel(piece, panel + i, sums + i * kPanelRows, sums + (count + i) * kPanelRows,
+                       stride);
+        }
+      }
+      return;
+    }
+    const int step = tile_shape(form_kind(matrix.layout), tokens).panels;
+    for (; panel < end; panel += step) {
+      const int count = static_cast<int>(std::min<int64_t>(step, end - panel));
+      const int64_t stride = count * kPanelRows;
+      const PanelRange one[] = {{&matrix, panel, count}};
+      multiply(one, sums, stride);
+      for (int i = 0; i < count; ++i) {
+        finish_panel(piece, panel + i, sums + i * kPanelRows, nullptr, stride);
+      }
+    }
+  });
+}
+
+}  // namespace quern::cpu
