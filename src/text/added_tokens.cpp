@@ -1,0 +1,167 @@
+#include "text/added_tokens.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "text/characters.h"
+#include "text/utf8.h"
+
+namespace quern {
+
+namespace {
+
+constexpr size_t kMaxNormalizedBytes = 1 << 20;
+
+/// The start of the last character of text[0, end), end > 0.
+size_t last_character(std::string_view text, size_t end) {
+  size_t at = end - 1;
+  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return at;
+}
+
+bool is_single_word(std::string_view text, size_t begin, size_t end) {
+  if (begin > 0 && is_word_character(read_utf8(text, last_character(text, begin)).character)) {
+    return false;
+  }
+  return end >= text.size() || !is_word_character(read_utf8(text, end).character);
+}
+
+}  // namespace
+
+Result<AddedTokens> AddedTokens::build(std::vector<AddedToken> tokens,
+                                       const std::vector<Normalizer>& normalizers,
+                                       std::string_view what) {
+  AddedTokens added;
+  added.tokens_ = std::move(tokens);
+  std::sort(added.tokens_.begin(), added.tokens_.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  std::vector<PrefixTable::Entry> written, normalized, special;
+  std::set<std::string> seen_written, seen_normalized;
+  for (size_t i = 0; i < added.tokens_.size(); ++i) {
+    const AddedToken& token = added.tokens_[i];
+    added.by_id_[token.id] = i;
+    std::string text = token.content;
+    if (token.normalized) {
+      NormalizedText changed{.text = token.content, .at_input_start = true};
+      if (auto done = apply_normalizers(normalizers, kMaxNormalizedBytes, changed); !done) {
+        return with_context(std::move(done).error(), what);
+      }
+      text = std::move(changed.text);
+      if (text != token.content) added.normalized_contents_[token.id] = text;
+    }
+    auto& seen = token.normalized ? seen_normalized : seen_written;
+    if (text.empty() || !seen.insert(text).second) {
+      return Error{.code = ErrorCode::kBadFile,
+                   .message = cat(what, ": the added token \"", token.content.substr(0, 80),
+                                  text.empty() ? "\" is empty once it is normalised"
+                                               : "\" is looked for by the same text as another"),
+                   .what = std::string(what),
+                   .found = token.content.substr(0, 80)};
+    }
+    (token.normalized ? normalized : written).push_back({std::move(text), token.id});
+    if (token.special) special.push_back({token.content, token.id});
+  }
+  added.written_ = PrefixTable(std::move(written));
+  added.normalized_ = PrefixTable(std::move(normalized));
+  added.special_ = PrefixTable(std::move(special));
+  return added;
+}
+
+const AddedToken* AddedTokens::find(int32_t id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &tokens_[found->second];
+}
+
+std::string_view AddedTokens::decoded(const AddedToken& token) const {
+  const auto found = normalized_contents_.find(token.id);
+  return found == normalized_contents_.end() ? token.content : found->second;
+}
+
+namespace {
+
+bool touches(std::span<const ByteRange> ranges, size_t begin, size_t end) {
+  const auto after = std::ranges::upper_bound(ranges, begin, {}, &ByteRange::end);
+  return after != ranges.end() && after->begin < end;
+}
+
+}  // namespace
+
+bool AddedTokens::spells_special(std::string_view text, std::span<const ByteRange> plain) const {
+  if (plain.empty()) return false;
+  for (const AddedToken& token : tokens_) {
+    if (!token.special || token.content.empty()) continue;
+    for (size_t at = text.find(token.content); at != std::string_view::npos;
+         at = text.find(token.content, at + 1)) {
+      if (touches(plain, at, at + token.content.size())) return true;
+    }
+  }
+  return false;
+}
+
+Result<void> AddedTokens::cut(Text kind, bool parse_special, TextPieces& pieces,
+                              std::span<const ByteRange> plain) const {
+  const PrefixTable& table = this->table(kind);
+  if (table.empty()) return {};
+  uint64_t work = 0;
+  const uint64_t max_work = 100'000'000 + 1'000 * uint64_t{pieces.buffer.size()};
+  std::vector<TextPieces::Piece> next;
+  for (const TextPieces::Piece& piece : pieces.pieces) {
+    if (piece.id >= 0) {
+      next.push_back(piece);
+      continue;
+    }
+    const std::string_view text = pieces.text(piece);
+    const auto add = [&](size_t begin, size_t end, int32_t id) {
+      if (begin < end) {
+        next.push_back({piece.begin + begin, end - begin, id, piece.at_input_start && begin == 0});
+      }
+    };
+    size_t done = 0;  // text[0, done) is in `next`
+    for (size_t at = 0; at < text.size();) {
+      if (!table.may_start(text[at])) {
+        ++at;
+        continue;
+      }
+      const PrefixTable::Match match = table.longest_at(text, at, work);
+      if (work > max_work) {
+        return Error{.code = ErrorCode::kBadInput,
+                     .message = cat("looking for the tokenizer's added tokens takes too much work "
+                                    "on this text of ",
+                                    text.size(), " bytes; shorten the text"),
+                     .what = "text",
+                     .try_next = "shorten the text"};
+      }
+      if (match.size == 0) {
+        ++at;
+        continue;
+      }
+      size_t begin = at, end = at + match.size;
+      at = end;
+      const AddedToken& token = *find(match.id);
+      if (token.special && !parse_special) continue;
+      if (touches(plain, piece.begin + begin, piece.begin + end)) continue;
+      if (token.single_word && !is_single_word(text, begin, end)) continue;
+      while (token.lstrip && begin > done) {
+        const size_t last = last_character(text, begin);
+        if (!is_whitespace(read_utf8(text, last).character)) break;
+        begin = last;
+      }
+      begin = std::max(begin, done);
+      while (token.rstrip && end < text.size()) {
+        const Utf8Step step = read_utf8(text, end);
+        if (!is_whitespace(step.character)) break;
+        end += step.size;
+      }
+      add(done, begin, -1);
+      add(begin, end, match.id);
+      // Where the token before took spaces that belong to this one, the library goes back too.
+      done = end;
+    }
+    add(done, text.size(), -1);
+  }
+  std::swap(pieces.pieces, next);
+  return {};
+}
+
+}  // namespace quern
