@@ -25,8 +25,8 @@ const fs::path kSource = fs::path(QUERN_SOURCE_DIR) / "src";
 const std::map<std::string, int> kFloors = {
     {"base", 0},       {"tensor", 1}, {"text", 1},    {"program", 2},
     {"checkpoint", 2}, {"models", 3}, {"exec", 3},    {"exec/reference", 4},
-    {"exec/cpu", 4},   {"engine", 5}, {"measure", 6}, {"server", 7},
-    {"cli", 8},
+    {"exec/cpu", 4},   {"engine", 5}, {"llm", 6},     {"measure", 7},
+    {"server", 8},     {"cli", 9},
 };
 
 /// Third-party headers and the one file that wraps each.

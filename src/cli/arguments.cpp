@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/numbers.h"
+#include "cli/environment.h"
 
 namespace quern {
 
@@ -168,11 +168,10 @@ Result<Arguments> Arguments::parse(const CommandSyntax& syntax,
     }
     if (out.values_[name].empty()) {
       out.values_.erase(name);
-      const char* variable = std::getenv(environment_name(f.name).c_str());
-      if (f.group == FlagGroup::kLoad && variable != nullptr) {
-        const bool off = (f.kind == FlagKind::kSwitch) && (std::string_view(variable) == "0" ||
-                                                           std::string_view(variable) == "false");
-        if (!off) out.values_[name] = {variable};
+      const auto variable = environment_variable(environment_name(f.name));
+      if (f.group == FlagGroup::kLoad && variable) {
+        const bool off = f.kind == FlagKind::kSwitch && (*variable == "0" || *variable == "false");
+        if (!off) out.values_[name] = {*variable};
       }
     }
   }

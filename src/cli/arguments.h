@@ -35,6 +35,12 @@ class Arguments {
                                  const std::vector<std::string>& words);
 
   const std::vector<std::string>& positional() const { return positional_; }
+  /// The same with other positional arguments.
+  Arguments with_positional(std::vector<std::string> positional) const {
+    Arguments other = *this;
+    other.positional_ = std::move(positional);
+    return other;
+  }
 
   bool has(std::string_view name) const { return values_.contains(std::string(name)); }
   /// A switch: on if given. A negatable flag: as given last, else `otherwise`.

@@ -1,0 +1,18 @@
+#include "cli/commands.h"
+
+#include <array>
+
+namespace quern {
+
+namespace {
+
+constexpr std::array kCommands = {
+    &kBenchModelCommand, &kChatCommand, &kDemoCommand, &kDoctorCommand,   &kPerplexityCommand,
+    &kPlanCommand,       &kRunCommand,  &kShowCommand, &kTemplateCommand, &kTokenizeCommand,
+};
+
+}  // namespace
+
+std::span<const Command* const> commands() { return kCommands; }
+
+}  // namespace quern

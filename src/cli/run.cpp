@@ -1,0 +1,180 @@
+#include "cli/run.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "cli/answer_json.h"
+#include "cli/commands.h"
+#include "cli/generation.h"
+#include "cli/load_flags.h"
+#include "cli/model_argument.h"
+#include "cli/output.h"
+#include "cli/prompts_file.h"
+
+namespace quern {
+
+namespace {
+
+constexpr uint64_t kMostBytes = uint64_t{1} << 28;
+constexpr int64_t kDefaultMaxTokens = 128;
+
+/// The one prompt of a one-shot run: PROMPT, -p, "-" or stdin, or --messages.
+struct OneShot {
+  std::optional<std::string> text;
+  std::optional<Json> messages;
+};
+
+Result<OneShot> read_one_shot(const Arguments& arguments) {
+  OneShot shot;
+  if (const auto file = arguments.text("--messages")) {
+    ASSIGN_OR_RETURN(const std::string content, read_file(*file, kMostBytes));
+    ASSIGN_OR_RETURN(Json messages, parse_json(content, *file, ErrorCode::kBadInput));
+    shot.messages = messages.is_object() && messages.contains("messages") ? messages["messages"]
+                                                                          : std::move(messages);
+    return shot;
+  }
+  const size_t prompt_at = arguments.has("--model") ? 0 : 1;
+  if (arguments.positional().size() > prompt_at) {
+    shot.text = arguments.positional()[prompt_at];
+  } else if (const auto flag_text = arguments.text("--prompt")) {
+    shot.text = *flag_text;
+  }
+  if (shot.text == "-" || (!shot.text && ::isatty(STDIN_FILENO) == 0)) {
+    ASSIGN_OR_RETURN(shot.text, read_stdin(kMostBytes));
+  }
+  return shot;
+}
+
+/// The request object of a one-shot run: a user turn where the model has a template, else raw text.
+Json one_shot_fields(const OneShot& shot, const Arguments& arguments, bool has_template,
+                     Json fields) {
+  if (shot.messages) {
+    fields["messages"] = *shot.messages;
+  } else if (has_template && !arguments.on("--raw")) {
+    fields["messages"] = chat_messages(arguments.text("--system"), *shot.text);
+  } else {
+    fields["prompt"] = *shot.text;
+  }
+  if (!fields.contains("max_tokens")) fields["max_tokens"] = kDefaultMaxTokens;
+  return fields;
+}
+
+void print_verbose(const RequestResult& result, const Llm& llm) {
+  const RequestTiming& timing = result.timing;
+  const auto seconds = [](std::optional<double> ms) { return ms.value_or(0) / 1e3; };
+  const auto generated = static_cast<int64_t>(result.token_ids.size());
+  const double load_s = static_cast<double>(llm.load_ns()) / 1e9;
+  std::fprintf(stderr,
+               "total duration:       %.3f s\nload duration:        %.3f s\n"
+               "prompt eval count:    %lld token(s)\nprompt eval duration: %.3f s\n"
+               "prompt eval rate:     %.2f tokens/s\neval count:           %lld token(s)\n"
+               "eval duration:        %.3f s\neval rate:            %.2f tokens/s\n"
+               "TTFT:                 %.1f ms\nTPOT:                 %.2f ms\n",
+               load_s + seconds(timing.total_ms()), load_s,
+               static_cast<long long>(result.prompt_tokens), seconds(timing.prompt_ms()),
+               timing.prompt_per_second(result.prompt_tokens, result.cached_tokens).value_or(0),
+               static_cast<long long>(generated), seconds(timing.decode_ms()),
+               timing.predicted_per_second(generated).value_or(0), timing.ttft_ms().value_or(0),
+               timing.tpot_ms(generated).value_or(0));
+}
+
+Result<int> run_command(const Arguments& arguments) {
+  if (arguments.has("--image")) {
+    return Error{.code = ErrorCode::kUnsupported,
+                 .message = "--image: this build does not read images yet",
+                 .what = "--image"};
+  }
+  if (const auto file = arguments.text("--prompts")) return run_prompts_file(arguments, *file);
+  ASSIGN_OR_RETURN(const OneShot shot, read_one_shot(arguments));
+  if (!shot.text && !shot.messages) return run_chat(arguments);
+  return run_one(arguments, [&](bool has_template, Json fields) {
+    return one_shot_fields(shot, arguments, has_template, std::move(fields));
+  });
+}
+
+constexpr std::string_view kFlags[] = {"--model",     "--prompt",  "--messages",
+                                       "--raw",       "--system",  "--prompts",
+                                       "--unordered", "--summary", "--image"};
+
+}  // namespace
+
+Json chat_messages(const std::optional<std::string>& system, const std::string& user) {
+  Json messages = Json::array();
+  if (system) messages.push_back({{"role", "system"}, {"content", *system}});
+  messages.push_back({{"role", "user"}, {"content", user}});
+  return messages;
+}
+
+Result<int> run_one(const Arguments& arguments,
+                    const std::function<Json(bool has_template, Json fields)>& complete) {
+  const bool json = arguments.on("--json");
+  ASSIGN_OR_RETURN(RunOptions options, read_load_flags(arguments));
+  ASSIGN_OR_RETURN(Json fields, read_request_flags(arguments));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, open_model_argument(arguments));
+  const Prompter prompter(*model);
+  RequestBody body = default_body(*model);
+  RETURN_IF_ERROR(read_request_into(complete(prompter.has_template(), std::move(fields)), body));
+  if (body.request.prompt_logprobs) options.extra_wanted_rows = kPromptLogprobRows;
+  const auto print = [&](std::string_view text) {
+    if (!json) print_text(text);
+  };
+  ASSIGN_OR_RETURN(PreparedRequest prepared, prompter.prepare(std::move(body), print));
+  // The text stays with the request's own defaults where it is a flag: --seed is always printed.
+  if (!prepared.request.sampling.seed) prepared.request.sampling.seed = options.seed;
+
+  options.exec.progress = progress_bar("loading");
+  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
+  const std::vector<int32_t> prompt = prepared.request.prompt;
+  ASSIGN_OR_RETURN(const RequestResult result, answer_until_interrupted(*llm, prepared.request));
+  if (prepared.text) prepared.text->finish();
+  if (json) {
+    Json object = answer_json(result, 0, nullptr, prepared.text ? prepared.text->text() : "",
+                              prompter.tokenizer(), llm->load_ns());
+    object["prompt_token_ids"] = prompt;
+    object["model"] = model->files.location.name;
+    object["memory"] = memory_json(llm->plan());
+    print_json(std::move(object));
+  } else {
+    if (!prepared.text) {
+      std::string ids;
+      for (const int32_t id : result.token_ids) ids += cat(ids.empty() ? "" : " ", id);
+      print_text(ids);
+    }
+    print_text("\n");
+    if (arguments.on("--verbose")) print_verbose(result, *llm);
+    if (prepared.request.sampling.temperature > 0) {
+      std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(result.seed));
+    }
+  }
+  return 0;
+}
+
+Result<RequestResult> answer_until_interrupted(Llm& llm, const Request& request) {
+  ResultCollector collector;
+  llm.set_listener(&collector);
+  ASSIGN_OR_RETURN(const RequestId id, llm.engine().submit(request));
+  while (!llm.engine().idle()) {
+    if (interrupted()) llm.engine().cancel(id);
+    llm.engine().step();
+  }
+  llm.set_listener(nullptr);
+  ENSURE(collector.results.size() == 1);
+  return std::move(collector.results.front());
+}
+
+const Command kRunCommand = {{.name = "run",
+                              .arguments = "MODEL [PROMPT]",
+                              .summary = "one answer, a chat, or the answers to a file of prompts",
+                              .min_positional = 1,
+                              .max_positional = 2,
+                              .load_flags = true,
+                              .request_flags = true,
+                              .flags = kFlags},
+                             run_command};
+
+}  // namespace quern

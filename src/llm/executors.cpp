@@ -1,0 +1,34 @@
+#include <algorithm>
+#include <array>
+
+#include "llm/run_plan.h"
+#include "exec/cpu/cpu_executor.h"
+#include "exec/reference/reference_executor.h"
+
+namespace quern {
+
+namespace {
+
+constexpr std::array kExecutors = {&kCpuExecutor, &kReferenceExecutor};
+
+}  // namespace
+
+std::span<const ExecutorKind* const> executors() { return kExecutors; }
+
+Result<const ExecutorKind*> find_executor(std::string_view name) {
+  std::string known;
+  for (const ExecutorKind* kind : kExecutors) {
+    if (kind->name == name) return kind;
+    known += cat(known.empty() ? "" : ", ", kind->name);
+  }
+  return Error{.code = ErrorCode::kUnsupported,
+               .message = cat("--executor ", name,
+                              ": there is no such executor in this build; "
+                              "there are: ",
+                              known),
+               .what = "--executor",
+               .found = std::string(name),
+               .wanted = known};
+}
+
+}  // namespace quern
