@@ -95,6 +95,7 @@ class CpuExecutor final : public Executor {
 
   const Capabilities& capabilities() const override { return capabilities_; }
   std::string isa() const override { return std::string(cpu::isa_name(loaded_.isa)); }
+  int num_threads() const override { return pool_.num_threads(); }
 
   Ticket submit(const Batch& batch) override {
     ENSURE(batch.num_tokens() <= loaded_.shape.max_step_tokens(), "a step of ", batch.num_tokens(),
