@@ -111,13 +111,18 @@ Json config_json(const ModelConfig& c) {
   out["head_dim"] = c.head_dim;
   out["max_position_embeddings"] = c.max_position_embeddings;
   out["hidden_act"] = activation_field_value(c.hidden_act);
-  out["rms_norm_eps"] = c.rms_norm_eps;
-  out["layer_norm_epsilon"] = c.layer_norm_epsilon;
+  const Architecture* architecture = find_architecture(c.architecture);
+  const bool rotates = architecture != nullptr && architecture->owns("head_dim");
+  if (rotates) {
+    out["rms_norm_eps"] = c.rms_norm_eps;
+    out["rope_parameters"] = rope_json(c.rope);
+  } else {
+    out["layer_norm_epsilon"] = c.layer_norm_epsilon;
+  }
   out["tie_word_embeddings"] = c.tie_word_embeddings;
   out["attention_bias"] = c.attention_bias;
   out["mlp_bias"] = c.mlp_bias;
   out["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
-  out["rope_parameters"] = rope_json(c.rope);
   if (c.sliding_window > 0) {
     out["sliding_window"] = c.sliding_window;
     out["local_rope_parameters"] = rope_json(c.local_rope);
