@@ -7,6 +7,7 @@ logit difference, and the greedy text of each prompt.
 """
 
 import argparse
+import random
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import generate
 from model import Config, DemoModel
 
 PROMPTS = [  # the last six nouns never occur in the generator's lists
@@ -29,6 +31,8 @@ PROMPTS = [  # the last six nouns never occur in the generator's lists
     "Tell me a story about a zeppelin and a wise hamster.",
     "Please tell me a story about a shy pineapple.",
 ]
+OUTSIDE = ("narwhal wombat pineapple plumber zeppelin accordion hyena ladle carousel pigeon teaspoon "
+           "iguana").split()
 
 
 def main():
@@ -81,34 +85,39 @@ def main():
         sampled = shipped_generate(ids, do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
         print(f"[sampled]\n{tokenizer.decode(sampled, skip_special_tokens=True)}\n")
 
-    # Figures over unseen requests: does the story end, is it about the noun, are they all different?
-    import random
-
-    import generate
-    rng, ended, about, seen, lengths, asked = random.Random(3), 0, 0, set(), [], 0
-    unseen = "narwhal wombat pineapple plumber zeppelin accordion hyena ladle carousel pigeon teaspoon iguana".split()
-    unseen_about = unseen_asked = 0
+    # Figures over new requests: does the story end, is it about the noun, are they all different?
+    rng, requests = random.Random(3), []
     for n in range(args.sampled):
         if n % 4 == 3:
-            noun = rng.choice(unseen)
-            request = f"Tell me a story about a {rng.choice(('little', 'brave', 'shy'))} {noun}."
+            noun = rng.choice(OUTSIDE)
+            requests.append((noun, f"Tell me a story about a {rng.choice(('little', 'brave', 'shy'))} {noun}.", True))
         else:
             story = generate.Story(rng)
-            noun, request = story.hero.noun, story.request()
-        out = shipped_generate(prompt_ids(request), do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
-        text = tokenizer.decode(out, skip_special_tokens=True)
-        ended += int(out[-1]) in (0, 2)
-        hit = re.search(r"\b" + re.escape(noun), text) is not None
-        if n % 4 == 3:
-            unseen_asked, unseen_about = unseen_asked + 1, unseen_about + hit
-        else:
-            asked, about = asked + 1, about + hit
-        seen.add(text)
-        lengths.append(len(text.split()))
+            requests.append((story.hero.noun, story.request(), False))
+    ended, seen, lengths = 0, set(), []
+    about, asked = {True: 0, False: 0}, {True: 0, False: 0}
+    for first in range(0, len(requests), 40):
+        batch = requests[first:first + 40]
+        rows = [prompt_ids(request)[0] for _, request, _ in batch]
+        width = max(len(row) for row in rows)
+        ids = torch.stack([torch.nn.functional.pad(row, (width - len(row), 0)) for row in rows])
+        mask = torch.stack([torch.arange(width) >= width - len(row) for row in rows]).long()
+        outs = shipped.generate(ids, attention_mask=mask, max_new_tokens=400, eos_token_id=[2, 0],
+                                pad_token_id=0, do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
+        for (noun, request, outside), out in zip(batch, outs[:, width:]):
+            text = tokenizer.decode(out, skip_special_tokens=True)
+            ended += bool(((out == 2) | (out == 0)).any())
+            asked[outside] += 1
+            if re.search(r"\b" + re.escape(noun), text):
+                about[outside] += 1
+            else:
+                print(f"missed: {request!r} -> {text[:90]!r}")
+            seen.add(text)
+            lengths.append(len(text.split()))
     print(f"{args.sampled} sampled: {ended} ended by themselves, {len(seen)} different, words "
           f"{np.percentile(lengths, 5):.0f}..{np.percentile(lengths, 95):.0f} (median {np.median(lengths):.0f}); "
-          f"about the noun asked for: {about} of {asked}; nouns outside the generator: "
-          f"{unseen_about} of {unseen_asked}")
+          f"about the noun asked for: {about[False]} of {asked[False]}; nouns outside the generator: "
+          f"{about[True]} of {asked[True]}")
 
 
 if __name__ == "__main__":

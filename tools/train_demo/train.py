@@ -2,6 +2,7 @@
 
     python train.py --work WORKDIR --minutes 65
     python train.py --work WORKDIR --end-at 16:34          # UTC, today
+    python train.py --work WORKDIR --minutes 30 --extend   # a finished run, for longer
 
 Learning rate: warm-up, constant, then a decay to nearly zero over the last 30 % of the run. How far the
 run is goes by whichever is further: the clock, or --max-tokens. So a slow machine still ends in
@@ -50,6 +51,9 @@ def main():
     args.add_argument("--work", type=Path, required=True)
     args.add_argument("--minutes", type=float, default=65)
     args.add_argument("--end-at", help="HH:MM in UTC, instead of --minutes")
+    args.add_argument("--extend", action="store_true",
+                      help="go on from a finished run with a schedule of its own (to resume an "
+                      "interrupted extension: the same command without --extend)")
     args.add_argument("--max-tokens", type=int, default=40_000_000)
     args.add_argument("--loss-csv", type=Path, default=Path(__file__).parent / "loss.csv")
     args.add_argument("--threads", type=int, default=1,
@@ -76,20 +80,28 @@ def main():
             optimizer.load_state_dict(state)
         step, tokens, spent = saved["step"], saved["tokens"], saved["spent"]
         print(f"resumed at step {step}", flush=True)
+    elif args.extend:
+        raise SystemExit(f"--extend: {checkpoint} does not exist; train first")
+    # The schedule's clock and token count begin here; `spent` is the time of all runs.
+    clock_before = saved.get("clock", spent) if checkpoint.exists() and not args.extend else 0.0
+    tokens_before = saved.get("tokens_before", 0) if checkpoint.exists() else 0
+    if args.extend:
+        tokens_before = tokens
 
     now = time.time()
     if args.end_at:
         hour, minute = map(int, args.end_at.split(":"))
         end = datetime.now(timezone.utc).replace(hour=hour, minute=minute, second=0).timestamp()
     else:
-        end = now + args.minutes * 60 - spent
-    began = now - spent
+        end = now + args.minutes * 60 - clock_before
+    clock_began, began = now - clock_before, now - spent
     compiled = torch.compile(model, dynamic=False)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
 
     def save():
         torch.save({"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers],
-                    "step": step, "tokens": tokens, "spent": time.time() - began}, str(checkpoint) + ".new")
+                    "step": step, "tokens": tokens, "spent": time.time() - began,
+                    "clock": time.time() - clock_began, "tokens_before": tokens_before}, str(checkpoint) + ".new")
         os.replace(str(checkpoint) + ".new", checkpoint)
 
     def held_out_loss():
@@ -107,7 +119,8 @@ def main():
 
     last_save, running, progress = time.time(), [], 0.0
     while progress < 1.0:
-        progress = max((time.time() - began) / (end - began), tokens / args.max_tokens)
+        progress = max((time.time() - clock_began) / (end - clock_began),
+                       (tokens - tokens_before) / args.max_tokens)
         rate = rate_at(step, progress)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
