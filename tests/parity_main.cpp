@@ -115,7 +115,7 @@ Result<Totals> compare(Llm& llm, const std::vector<Case>& cases, const MappedFil
   const auto* row = reinterpret_cast<const float*>(logits.bytes().data());
   for (const Case& c : cases) {
     std::vector<int32_t> forced = c.prompt;
-    forced.insert(forced.end(), c.greedy.begin(), c.greedy.end() - 1);
+    forced.insert(forced.end(), c.greedy.begin(), c.greedy.end());  // the last one is only fed
     Request request = greedy_request(forced, 1);
     request.prompt_rows = std::make_shared<RowComparer>(row, c.rows, totals);
     RETURN_IF_ERROR(llm.answer(std::move(request)));
