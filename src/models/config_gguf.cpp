@@ -241,7 +241,7 @@ Result<ModelConfig> read_gguf_config(const Checkpoint& checkpoint, std::string_v
   config.num_key_value_heads = 0;
   config.head_dim = 0;
   config.query_pre_attn_scalar = 0.0;
-  config.use_sliding_window = false;
+  if (!has_windows(*architecture)) config.sliding_window = 0;
   const JsonFields fields(metadata, context);
   for (const IntegerField& field : kRequired) {
     if (!fields.has(field.name)) {

@@ -251,6 +251,19 @@ Result<void> read_tables(const JsonFields& fields, const Architecture& architect
   return {};
 }
 
+/// Where null says something else than a missing key: as many as heads, hidden size / heads, no
+/// window.
+void read_nulls(const Json& json, const Architecture& architecture, ModelConfig& config) {
+  const auto is_null = [&](std::string_view name) {
+    const auto member = json.find(name);
+    return architecture.owns(name) && member != json.end() && member->is_null();
+  };
+  if (is_null("num_key_value_heads")) config.num_key_value_heads = 0;
+  if (is_null("head_dim")) config.head_dim = 0;
+  const bool switched_off = architecture.owns("use_sliding_window") && !config.use_sliding_window;
+  if (is_null("sliding_window") || switched_off) config.sliding_window = 0;
+}
+
 Result<void> read_activation(const JsonFields& fields, const Architecture& architecture,
                              std::string_view what, ModelConfig& config) {
   constexpr std::pair<std::string_view, Activation> kNames[] = {
@@ -437,6 +450,7 @@ Result<ModelConfig> read_config_json(const Json& json, std::string_view what) {
   config.architecture = architecture->name;
   const JsonFields fields(json, std::string(what));
   RETURN_IF_ERROR(read_tables(fields, *architecture, what, config));
+  read_nulls(json, *architecture, config);
   RETURN_IF_ERROR(read_activation(fields, *architecture, what, config));
   RETURN_IF_ERROR(read_layer_types(fields, *architecture, what, config));
   RETURN_IF_ERROR(read_rope(fields, *architecture, what, config));

@@ -66,6 +66,7 @@ TEST(ConfigJson, MissingKeysTakeTransformersDefaults) {
   EXPECT_EQ(qwen2->num_key_value_heads, 32);
   EXPECT_TRUE(qwen2->attention_bias);
   EXPECT_FALSE(qwen2->attention_output_bias);
+  EXPECT_EQ(qwen2->sliding_window, 0);
   EXPECT_EQ(qwen2->window(31), 0);  // windows are off unless switched on
 
   const auto gemma3 = read(R"({"model_type":"gemma3_text"})");
@@ -133,6 +134,20 @@ TEST(ConfigJson, QwenWindowsBeginAtMaxWindowLayers) {
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->window(1), 0);
   EXPECT_EQ(config->window(2), 32);
+}
+
+TEST(ConfigJson, NullIsNotTheSameAsAMissingKey) {
+  EXPECT_EQ(read(with(kQwen2, R"({"num_key_value_heads":null})"))->num_key_value_heads, 4);
+  EXPECT_EQ(read(with(kLlama, R"({"head_dim":null})"))->head_dim, 16);
+  // No window, but layers that want one.
+  expect_refused(with(kGemma3, R"({"sliding_window":null,"layer_types":["sliding_attention",
+      "full_attention","full_attention","full_attention","full_attention","full_attention",
+      "full_attention","full_attention","full_attention","full_attention","full_attention",
+      "full_attention"]})"),
+                 ErrorCode::kBadFile, "sliding_window");
+  expect_refused(with(kQwen2, R"({"use_sliding_window":false,"layer_types":["full_attention",
+      "full_attention","sliding_attention","sliding_attention"]})"),
+                 ErrorCode::kBadFile, "sliding_window");
 }
 
 TEST(ConfigJson, ScalingOfAttentionIsRead) {

@@ -22,7 +22,8 @@ constexpr const Architecture* kArchitectures[] = {
 std::string supported_names() {
   std::string out;
   for (const Architecture* architecture : kArchitectures) {
-    out += cat(out.empty() ? "" : ", ", architecture->name);
+    out +=
+        cat(out.empty() ? "" : ", ", architecture->name, " (GGUF: ", architecture->gguf_name, ")");
   }
   return out;
 }
