@@ -56,34 +56,31 @@ def main():
                                              add_generation_prompt=True)
         return tokenizer(text, return_tensors="pt").input_ids
 
-    def shipped_generate(ids, **how):
-        out = shipped.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=400,
-                               eos_token_id=[2, 0], pad_token_id=0, **how)
-        return out[0, ids.shape[1]:]
+    def generate_all(texts, **how):
+        """New ids of each prompt, without padding; prompts are padded on the left."""
+        rows = [prompt_ids(text)[0] for text in texts]
+        width = max(len(row) for row in rows)
+        ids = torch.stack([torch.nn.functional.pad(row, (width - len(row), 0)) for row in rows])
+        mask = torch.stack([torch.arange(width) >= width - len(row) for row in rows]).long()
+        outs = shipped.generate(ids, attention_mask=mask, max_new_tokens=400, eos_token_id=[2, 0],
+                                pad_token_id=0, **how)[:, width:].tolist()
+        ends = [next((n + 1 for n, t in enumerate(out) if t in (0, 2)), len(out)) for out in outs]
+        return [torch.tensor(out[:end]) for out, end in zip(outs, ends)]
 
-    @torch.no_grad()
-    def own_greedy(ids, count):
-        start = ids.shape[1]
-        while ids.shape[1] < start + count:
-            following = own(ids)[0, -1].argmax()
-            ids = torch.cat((ids, following.view(1, 1)), 1)
-            if following in (0, 2):
-                break
-        return ids[0, start:]
-
-    for i, prompt in enumerate(PROMPTS):
-        ids = prompt_ids(prompt)
-        greedy = shipped_generate(ids, do_sample=False)
-        full = own_greedy(ids, len(greedy))
-        same = len(greedy) if torch.equal(full, greedy) else next(
-            (n for n, (a, b) in enumerate(zip(full, greedy)) if a != b), min(len(full), len(greedy)))
+    sampling = dict(do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
+    read = lambda ids: tokenizer.decode(ids, skip_special_tokens=True)
+    for prompt, greedy, sampled in zip(PROMPTS, generate_all(PROMPTS, do_sample=False),
+                                       generate_all(PROMPTS, **sampling)):
+        ids = prompt_ids(prompt)[0]
+        both = torch.cat((ids, greedy)).view(1, -1)
         with torch.no_grad():
-            both = torch.cat((ids[0], greedy)).view(1, -1)
-            difference = (own(both) - shipped(both).logits).abs().max().item()
-        print(f"### {prompt}\n[greedy; same tokens as fp32: {same} of {len(greedy)}; "
-              f"largest logit difference {difference:.4f}]\n{tokenizer.decode(greedy, skip_special_tokens=True)}\n")
-        sampled = shipped_generate(ids, do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
-        print(f"[sampled]\n{tokenizer.decode(sampled, skip_special_tokens=True)}\n")
+            mine, theirs = own(both)[0], shipped(both).logits[0]
+        # fp32 writes the same greedy text exactly as far as it prefers each of these tokens.
+        prefers = mine[len(ids) - 1:-1].argmax(-1) == greedy
+        same = len(greedy) if prefers.all() else int(prefers.int().argmin())
+        print(f"### {prompt}\n[greedy; same tokens as fp32: {same} of {len(greedy)}; largest logit "
+              f"difference {(mine - theirs).abs().max():.4f}]\n{read(greedy)}\n\n"
+              f"[sampled]\n{read(sampled)}\n", flush=True)
 
     # Figures over new requests: does the story end, is it about the noun, are they all different?
     rng, requests = random.Random(3), []
@@ -98,15 +95,10 @@ def main():
     about, asked = {True: 0, False: 0}, {True: 0, False: 0}
     for first in range(0, len(requests), 40):
         batch = requests[first:first + 40]
-        rows = [prompt_ids(request)[0] for _, request, _ in batch]
-        width = max(len(row) for row in rows)
-        ids = torch.stack([torch.nn.functional.pad(row, (width - len(row), 0)) for row in rows])
-        mask = torch.stack([torch.arange(width) >= width - len(row) for row in rows]).long()
-        outs = shipped.generate(ids, attention_mask=mask, max_new_tokens=400, eos_token_id=[2, 0],
-                                pad_token_id=0, do_sample=True, temperature=0.7, top_p=0.9, top_k=0)
-        for (noun, request, outside), out in zip(batch, outs[:, width:]):
-            text = tokenizer.decode(out, skip_special_tokens=True)
-            ended += bool(((out == 2) | (out == 0)).any())
+        outs = generate_all([request for _, request, _ in batch], **sampling)
+        for (noun, request, outside), out in zip(batch, outs):
+            text = read(out)
+            ended += int(out[-1]) in (0, 2)
             asked[outside] += 1
             if re.search(r"\b" + re.escape(noun), text):
                 about[outside] += 1
