@@ -17,8 +17,8 @@ namespace quern {
 namespace {
 
 constexpr std::string_view kMagic = "GGUF";
-/// Seven times the largest vocabulary known. What quern keeps or prints of a head can be twenty times
-/// its bytes, so this is what bounds the memory that a hostile file of any size can take.
+/// Seven times the largest vocabulary known. What quern keeps or prints of a head can be twenty
+/// times its bytes, so this is what bounds the memory that a hostile file of any size can take.
 constexpr uint64_t kMaxHeadBytes = uint64_t{128} << 20;
 constexpr uint64_t kMaxKeyBytes = 65535;  // the format's
 constexpr uint64_t kMaxTensorNameBytes = 64;

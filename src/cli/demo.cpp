@@ -19,12 +19,15 @@ Result<int> run_demo(const Arguments& arguments) {
                "The demo model is tiny and was trained for this project: it tells short "
                "stories, nothing else.\n> %s\n",
                std::string(kPrompt).c_str());
-  return run_one(arguments.with_positional({"demo"}), [](bool, Json fields) {
-    fields["messages"] = chat_messages(std::nullopt, std::string(kPrompt));
-    if (!fields.contains("max_tokens")) fields["max_tokens"] = kMaxTokens;
-    if (!fields.contains("seed")) fields["seed"] = kSeed;
-    return fields;
-  });
+  return run_one(
+      arguments.with_positional({"demo"}),
+      [](bool, Json fields) {
+        fields["messages"] = chat_messages(std::nullopt, std::string(kPrompt));
+        if (!fields.contains("max_tokens")) fields["max_tokens"] = kMaxTokens;
+        if (!fields.contains("seed")) fields["seed"] = kSeed;
+        return fields;
+      },
+      Footer::kSpeedAndMemory);
 }
 
 }  // namespace

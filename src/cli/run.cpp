@@ -64,7 +64,7 @@ Json one_shot_fields(const OneShot& shot, const Arguments& arguments, bool has_t
   return fields;
 }
 
-void print_verbose(const RequestResult& result, const Llm& llm) {
+void print_speed_and_memory(const RequestResult& result, const Llm& llm) {
   const RequestTiming& timing = result.timing;
   const auto seconds = [](std::optional<double> ms) { return ms.value_or(0) / 1e3; };
   const auto generated = static_cast<int64_t>(result.token_ids.size());
@@ -81,6 +81,9 @@ void print_verbose(const RequestResult& result, const Llm& llm) {
                static_cast<long long>(generated), seconds(timing.decode_ms()),
                timing.predicted_per_second(generated).value_or(0), timing.ttft_ms().value_or(0),
                timing.tpot_ms(generated).value_or(0));
+  std::fprintf(stderr, "memory:               %.1f MiB planned, %.1f MiB used at most\n",
+               static_cast<double>(llm.plan().need.total()) / (1 << 20),
+               static_cast<double>(peak_resident_bytes()) / (1 << 20));
 }
 
 Result<int> run_command(const Arguments& arguments) {
@@ -92,9 +95,12 @@ Result<int> run_command(const Arguments& arguments) {
   if (const auto file = arguments.text("--prompts")) return run_prompts_file(arguments, *file);
   ASSIGN_OR_RETURN(const OneShot shot, read_one_shot(arguments));
   if (!shot.text && !shot.messages) return run_chat(arguments);
-  return run_one(arguments, [&](bool has_template, Json fields) {
-    return one_shot_fields(shot, arguments, has_template, std::move(fields));
-  });
+  return run_one(
+      arguments,
+      [&](bool has_template, Json fields) {
+        return one_shot_fields(shot, arguments, has_template, std::move(fields));
+      },
+      Footer::kNone);
 }
 
 constexpr std::string_view kFlags[] = {"--model",     "--prompt",  "--messages",
@@ -111,7 +117,8 @@ Json chat_messages(const std::optional<std::string>& system, const std::string& 
 }
 
 Result<int> run_one(const Arguments& arguments,
-                    const std::function<Json(bool has_template, Json fields)>& complete) {
+                    const std::function<Json(bool has_template, Json fields)>& complete,
+                    Footer footer) {
   const bool json = arguments.on("--json");
   ASSIGN_OR_RETURN(RunOptions options, read_load_flags(arguments));
   ASSIGN_OR_RETURN(Json fields, read_request_flags(arguments));
@@ -146,7 +153,8 @@ Result<int> run_one(const Arguments& arguments,
       print_text(ids);
     }
     print_text("\n");
-    if (arguments.on("--verbose")) print_verbose(result, *llm);
+    if (footer == Footer::kSpeedAndMemory || arguments.on("--verbose"))
+      print_speed_and_memory(result, *llm);
     if (prepared.request.sampling.temperature > 0) {
       std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(result.seed));
     }

@@ -25,10 +25,14 @@ struct ResultCollector final : EventSink {
 /// One user turn, after a system turn if there is one.
 Json chat_messages(const std::optional<std::string>& system, const std::string& user);
 
+/// What stands on stderr after an answer; --verbose asks for the same.
+enum class Footer { kNone, kSpeedAndMemory };
+
 /// Loads the model, runs one request and prints its answer. `complete` makes the request object of
 /// the fields that flags gave.
 Result<int> run_one(const Arguments& arguments,
-                    const std::function<Json(bool has_template, Json fields)>& complete);
+                    const std::function<Json(bool has_template, Json fields)>& complete,
+                    Footer footer);
 
 /// Runs one request; SIGINT and SIGTERM cancel it at the next step.
 Result<RequestResult> answer_until_interrupted(Llm& llm, const Request& request);

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,9 +18,6 @@ inline Model golden_model(const std::string& name) {
   EXPECT_TRUE(model) << (model ? "" : model.error().message);
   return *std::move(model);
 }
-
-/// ./dev test --full asks for every combination.
-inline bool test_in_full() { return std::getenv("QUERN_TEST_FULL") != nullptr; }
 
 /// Options for a tiny model: a short context and few sequences.
 inline RunOptions small_run(std::optional<DType> dtype) {

@@ -64,7 +64,8 @@ class Tokenizer {
   /// The text of `ids`. An id outside the vocabulary has no text.
   std::string decode(std::span<const int32_t> ids, SkipSpecial skip = SkipSpecial::kNo) const;
 
-  /// How the vocabulary writes the token ("Ġthe", "▁the", "<0x0A>"); nothing for an unknown id.
+  /// How the vocabulary writes the token (spaces as U+0120 or U+2581, "<0x0A>"); nothing for an
+  /// unknown id.
   std::optional<std::string_view> token_text(int32_t id) const;
   /// The id of a token as the vocabulary writes it, special and added ones included.
   std::optional<int32_t> token_id(std::string_view text) const;

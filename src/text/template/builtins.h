@@ -51,6 +51,9 @@ int32_t find_global_function(std::string_view name);
 std::string refused_filter(std::string_view name);
 std::string refused_test(std::string_view name);
 
+/// Filters of Jinja that quern does not have.
+bool is_missing_filter(std::string_view name);
+
 /// Calls a row with its arguments; `kind` is how a message calls it ("filter").
 Value call_builtin(Runtime& runtime, std::string_view kind, const Builtin& builtin,
                    const Value& subject, const Arguments& arguments);

@@ -36,6 +36,7 @@ enum class Op : uint8_t {
   kList,              // a = count
   kTuple,             // a = count
   kDict,              // a = count of keys and values together
+  kFail,              // a = constant: the message
   kUndefinedElse,     // the value of an inline if without else
   kJump,              // b = target
   kJumpIfFalse,       // b = target: pops

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 namespace quern::jinja {
@@ -280,6 +281,17 @@ bool is_identifier_part(uint32_t c) {
   const utf8proc_category_t kind = category(c);
   return is_identifier_start(c) || kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC ||
          kind == UTF8PROC_CATEGORY_ND || kind == UTF8PROC_CATEGORY_PC;
+}
+
+void append_case_folded(std::string& out, uint32_t code_point) {
+  std::array<utf8proc_int32_t, 8> folded;
+  int last_class = 0;
+  const utf8proc_ssize_t count = utf8proc_decompose_char(
+      static_cast<utf8proc_int32_t>(code_point), folded.data(),
+      static_cast<utf8proc_ssize_t>(folded.size()), UTF8PROC_CASEFOLD, &last_class);
+  for (utf8proc_ssize_t i = 0; i < count && i < 8; ++i) {
+    append_utf8(out, static_cast<uint32_t>(folded[static_cast<size_t>(i)]));
+  }
 }
 
 void append_cased(std::string& out, uint32_t c, Case wanted) {

@@ -45,6 +45,8 @@ bool is_identifier_part(uint32_t code_point);
 enum class Case { kLower, kUpper, kTitle };
 /// The full mapping (sharp s becomes "SS"), without the rule for a final sigma.
 void append_cased(std::string& out, uint32_t code_point, Case wanted);
+/// The full case folding of a character, as str.casefold() has it.
+void append_case_folded(std::string& out, uint32_t code_point);
 /// Whether a capital sigma at `at` ends its word and so is lowered to the final form.
 bool is_final_sigma(std::string_view text, size_t at);
 

@@ -67,6 +67,9 @@ void Emitter::begin(NodeId id) {
       then(Op::kAttribute, node.line, node.b);
       then_node(node.a);
       break;
+    case NodeKind::kRefused:
+      emit(Op::kFail, node.line, node.a);
+      break;
     case NodeKind::kSubscript:
       begin_subscript(node);
       break;

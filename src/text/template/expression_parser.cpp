@@ -397,12 +397,35 @@ void ExpressionParser::reduce_top() {
   }
 }
 
-NodeId ExpressionParser::finish_test(NodeId subject, ArgumentList arguments, int32_t row,
-                                     bool negated, int line) {
+/// An unknown filter or test inside an `if` fails only when it runs, as in Jinja: templates ask for
+/// what another engine has behind a test that is false here. What Jinja has and quern has not is
+/// refused at once wherever it stands.
+Result<int32_t> ExpressionParser::find_row(const Token& token, const std::string& name,
+                                           Table table) {
+  const bool is_filter = table == Table::kFilters;
+  const int32_t row = is_filter ? find_filter(name) : find_test(name);
+  if (row != kNoId) return row;
+  std::string message = is_filter ? refused_filter(name) : refused_test(name);
+  if (!scopes_.in_branch(scope_) || (is_filter && is_missing_filter(name))) {
+    return fail(token.line, message);
+  }
+  return kNoId - 1 -
+         syntax_.add_constant({.kind = Constant::Kind::kString, .text = std::move(message)});
+}
+
+NodeId ExpressionParser::add_application(NodeKind kind, NodeId subject, ArgumentList arguments,
+                                         int32_t row, int line) {
+  if (row < kNoId) {
+    return syntax_.add({.kind = NodeKind::kRefused, .line = line, .a = kNoId - 1 - row});
+  }
   const auto arguments_id = static_cast<int32_t>(syntax_.arguments.size());
   syntax_.arguments.push_back(std::move(arguments));
-  const NodeId test = syntax_.add(
-      {.kind = NodeKind::kTest, .line = line, .a = subject, .b = arguments_id, .c = row});
+  return syntax_.add({.kind = kind, .line = line, .a = subject, .b = arguments_id, .c = row});
+}
+
+NodeId ExpressionParser::finish_test(NodeId subject, ArgumentList arguments, int32_t row,
+                                     bool negated, int line) {
+  const NodeId test = add_application(NodeKind::kTest, subject, std::move(arguments), row, line);
   return negated ? syntax_.add({.kind = NodeKind::kNot, .line = line, .a = test}) : test;
 }
 
@@ -414,8 +437,7 @@ Result<void> ExpressionParser::read_filter() {
     ASSIGN_OR_RETURN(const Token part, cursor_.expect(TokenKind::kName));
     name += "." + cursor_.text(part);
   }
-  const int32_t row = find_filter(name);
-  if (row == kNoId) return fail(token.line, refused_filter(name));
+  ASSIGN_OR_RETURN(const int32_t row, find_row(token, name, Table::kFilters));
 
   const NodeId subject = pop_operand();
   if (cursor_.is(TokenKind::kLeftParen)) {
@@ -426,10 +448,7 @@ Result<void> ExpressionParser::read_filter() {
     frame().subject = subject;
     return next_argument();
   }
-  const auto arguments = static_cast<int32_t>(syntax_.arguments.size());
-  syntax_.arguments.emplace_back();
-  push_operand(syntax_.add(
-      {.kind = NodeKind::kFilter, .line = token.line, .a = subject, .b = arguments, .c = row}));
+  push_operand(add_application(NodeKind::kFilter, subject, {}, row, token.line));
   frame().after_filter = true;
   return {};
 }
@@ -440,8 +459,7 @@ Result<void> ExpressionParser::read_test() {
   const bool negated = cursor_.skip_name("not");
   ASSIGN_OR_RETURN(const Token token, cursor_.expect(TokenKind::kName));
   const std::string& name = cursor_.text(token);
-  const int32_t row = find_test(name);
-  if (row == kNoId) return fail(token.line, refused_test(name));
+  ASSIGN_OR_RETURN(const int32_t row, find_row(token, name, Table::kTests));
 
   switch (cursor_.kind()) {
     case TokenKind::kLeftParen: {
@@ -656,6 +674,7 @@ Result<void> ExpressionParser::store_argument() {
 Result<void> ExpressionParser::check_supported(const Frame& closed) const {
   const ArgumentList& arguments = closed.arguments;
   if (closed.call == NodeKind::kFilter) {
+    if (closed.row < 0) return {};
     const std::string_view filter = filters()[static_cast<size_t>(closed.row)].name;
     const bool maps = filter == "map";
     const bool on_attribute = filter == "selectattr" || filter == "rejectattr";
@@ -698,13 +717,8 @@ Result<void> ExpressionParser::close_arguments() {
     frame().after_filter = true;
     return {};
   }
-  const auto arguments = static_cast<int32_t>(syntax_.arguments.size());
-  syntax_.arguments.push_back(std::move(closed.arguments));
-  push_operand(syntax_.add({.kind = closed.call,
-                            .line = closed.line,
-                            .a = closed.subject,
-                            .b = arguments,
-                            .c = closed.row}));
+  push_operand(add_application(closed.call, closed.subject, std::move(closed.arguments),
+                               closed.call == NodeKind::kCall ? 0 : closed.row, closed.line));
   if (closed.call == NodeKind::kFilter) frame().after_filter = true;
   return {};
 }

@@ -163,6 +163,12 @@ class ExpressionParser {
   void reduce_to(int precedence);
   void reduce_top();
   void reduce_unary();
+  /// The row of a filter or test; for a name that is refused only when it runs, a number below
+  /// kNoId that stands for the message.
+  enum class Table { kFilters, kTests };
+  Result<int32_t> find_row(const Token& token, const std::string& name, Table table);
+  NodeId add_application(NodeKind kind, NodeId subject, ArgumentList arguments, int32_t row,
+                         int line);
   NodeId finish_test(NodeId subject, ArgumentList arguments, int32_t row, bool negated, int line);
 
   Result<Step> finish_expression();

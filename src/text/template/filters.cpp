@@ -227,7 +227,7 @@ Value tojson(Runtime& runtime, const Value& value, Args args) {
     return runtime.fail(
         cat("tojson takes an integer or a string as indent, found ", type_name(args[1].type())));
   }
-  if (style.indent) style.item_separator = ",";
+  if (style.indent) style.item_separator.assign(1, ',');
   if (!args[2].is_missing() && !args[2].is_none()) {
     const bool pair = (args[2].is(Type::kList) || args[2].is(Type::kTuple)) &&
                       args[2].list().items.size() == 2 && args[2].list().items[0].is_text() &&
@@ -444,7 +444,16 @@ constexpr Builtin kFilters[] = {
     {"wordcount", {}, 0, wordcount},
 };
 
+/// They serve HTML pages and debugging.
+constexpr std::string_view kMissingFilters[] = {"filesizeformat", "groupby", "pprint",   "random",
+                                                "striptags",      "urlize",  "wordwrap", "xmlattr"};
+
 }  // namespace
+
+bool is_missing_filter(std::string_view name) {
+  return std::find(std::begin(kMissingFilters), std::end(kMissingFilters), name) !=
+         std::end(kMissingFilters);
+}
 
 std::span<const Builtin> filters() { return kFilters; }
 

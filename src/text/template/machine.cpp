@@ -166,6 +166,9 @@ void Machine::step() {
     case Op::kDict:
       build_dict(in.a);
       break;
+    case Op::kFail:
+      runtime_.fail(constants_[static_cast<size_t>(in.a)].bytes());
+      break;
     case Op::kUndefinedElse:
       push(Value::undefined(Absence::kNoElse));
       break;

@@ -74,7 +74,7 @@ void append_integer(Runtime& runtime, TextBuilder& out, int64_t value, const For
   const uint64_t magnitude =
       negative ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
   int base = 10;
-  std::string prefix;
+  std::string_view prefix;
   switch (spec.type) {
     case 'b':
       base = 2;
@@ -102,9 +102,9 @@ void append_integer(Runtime& runtime, TextBuilder& out, int64_t value, const For
   if (spec.type == 'X') {
     for (char& c : digits) c = c >= 'a' && c <= 'f' ? static_cast<char>(c - 32) : c;
   }
-  append_number(runtime, out,
-                sign_of(negative, spec.sign) + (spec.alternate ? prefix : std::string()), digits,
-                spec);
+  std::string sign_and_prefix = sign_of(negative, spec.sign);
+  if (spec.alternate) sign_and_prefix += prefix;
+  append_number(runtime, out, sign_and_prefix, digits, spec);
 }
 
 void append_float(Runtime& runtime, TextBuilder& out, double value, const FormatSpec& spec) {
@@ -178,7 +178,7 @@ std::optional<FormatSpec> parse_format_spec(Runtime& runtime, std::string_view t
   }
   spec.alternate = skip('#');
   if (skip('0') && spec.align == 0) {
-    spec.fill = "0";
+    spec.fill.assign(1, '0');
     spec.align = '=';
   }
   const auto width = number(kMaxWidth);

@@ -194,7 +194,7 @@ Value percent_format(Runtime& runtime, const Value& format, const Value& argumen
           spec.alternate = true;
           break;
         case '0':
-          spec.fill = "0";
+          spec.fill.assign(1, '0');
           spec.align = '=';
           break;
         default:
@@ -224,7 +224,7 @@ Value percent_format(Runtime& runtime, const Value& format, const Value& argumen
       spec.width = spec.width < -(1 << 26) ? 1 << 26 : -spec.width;
     }
     if (left) {
-      spec.fill = " ";
+      spec.fill.assign(1, ' ');
       spec.align = '<';
     }
     if (peek() == '.') {

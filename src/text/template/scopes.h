@@ -44,6 +44,8 @@ class ScopeTable {
   void enter_branch(ScopeId scope) { ++scopes_[index(scope)].branches; }
   void leave_branch(ScopeId scope) { --scopes_[index(scope)].branches; }
 
+  bool in_branch(ScopeId scope) const { return scopes_[index(scope)].branches > 0; }
+
   void load(ScopeId scope, NameId name);
   void store(ScopeId scope, NameId name);
   void declare(ScopeId scope, NameId name);  // a loop variable, a macro's parameter

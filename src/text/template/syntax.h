@@ -33,6 +33,7 @@ enum class NodeKind : uint8_t {
   kOr,               // a, b
   kCompare,          // children: operands; c = first of their operators in Syntax::comparisons
   kCondition,        // a = test, b = then, c = else (kNoId: undefined)
+  kRefused,          // a = constant: the message of the failure that evaluating it is
   kNamespaceTarget,  // a = the kName, b = attribute name; only as a target of set
 };
 

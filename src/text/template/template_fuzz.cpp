@@ -14,7 +14,8 @@ const Json& variables() {
   static const Json value = *quern::parse_json(R"({
     "messages": [
       {"role": "system", "content": "Be brief."},
-      {"role": "user", "content": [{"type": "text", "text": "Hi é <|im_end|>"}, {"type": "image"}]},
+      {"role": "user", "content": [{"type": "text", "text": "Hi \u00e9 <|im_end|>"},
+        {"type": "image"}]},
       {"role": "assistant", "content": null, "tool_calls": [
         {"id": "abcdefghi", "type": "function",
          "function": {"name": "add", "arguments": {"a": 1, "b": [2.5, true, null]}}}]},

@@ -1,7 +1,5 @@
 #include "text/template/text_methods.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -143,16 +141,8 @@ Value swapcase(Runtime& runtime, const Value& self, Args) {
 }
 
 Value casefold(Runtime& runtime, const Value& self, Args) {
-  return map_characters(runtime, self, [](std::string& out, size_t, uint32_t c) {
-    std::array<utf8proc_int32_t, 8> folded;
-    int last_class = 0;
-    const utf8proc_ssize_t count = utf8proc_decompose_char(
-        static_cast<utf8proc_int32_t>(c), folded.data(),
-        static_cast<utf8proc_ssize_t>(folded.size()), UTF8PROC_CASEFOLD, &last_class);
-    for (utf8proc_ssize_t i = 0; i < count && i < 8; ++i) {
-      append_utf8(out, static_cast<uint32_t>(folded[static_cast<size_t>(i)]));
-    }
-  });
+  return map_characters(runtime, self,
+                        [](std::string& out, size_t, uint32_t c) { append_case_folded(out, c); });
 }
 
 /// The byte range of characters [start, end) as find() and its kin take them.
