@@ -57,7 +57,11 @@ function(quern_folder name)
     target_link_libraries(${target}_test PRIVATE quern_${target} GTest::gtest_main)
     target_compile_definitions(${target}_test PRIVATE QUERN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME ${target} COMMAND ${target}_test)
-    set_tests_properties(${target} PROPERTIES TIMEOUT 900 LABELS "unit")
+    set(labels unit)
+    if(target MATCHES "^(base|engine|exec_cpu)$")
+      list(APPEND labels threads)  # what the thread sanitizer runs
+    endif()
+    set_tests_properties(${target} PROPERTIES TIMEOUT 900 LABELS "${labels}")
     add_dependencies(unit_tests ${target}_test)
   endif()
 
