@@ -333,6 +333,14 @@ case("{% macro f() %}{{ caller() }}{% endmacro %}{{ f() }}")
 case("{% for i in [1] %}{{ loop(i) }}{% endfor %}")
 case("{% set ns = namespace() %}{% set ns._x = 1 %}")
 
+# --- unknown filters and tests fail late inside an if
+case("{% if x is string %}a{% elif x is mapping %}{{ x|from_json }}{% endif %}", x="s")
+case("{% if x is string %}{{ x|from_json(1) }}{% endif %}", x="s")
+case("{% if true %}b{% else %}{{ x is magic 5 }}{{ x is not magic(5) }}{% endif %}")
+case("{% if true %}{{ x is magic }}{% endif %}")
+case("{% if true %}{% for i in [] %}{{ i|nope }}{% endfor %}{% endif %}")
+case("{% if false %}{% set x | nope %}a{% endset %}{% endif %}")
+
 # --- syntax errors
 for source in ["{{", "{{ 1", "{% if", "{% if true %}", "{% if true %}a", "{% endif %}", "{% else %}", "{{ }}", "{{ 1 + }}", "{{ (1 }}", "{{ [1 }}", "{{ {1 }}", "{{ {'a' 1} }}", "{{ 1 2 }}", "{{ a b }}", "{{ a. }}", "{{ a.'b' }}", "{{ a[ }}", "{{ a[] + }}", "{{ f(a b) }}", "{{ f(a=1, 2) }}", "{{ f(**a, *b) }}", "{{ 'abc }}", "{{ \"abc }}", "{# never", "{% raw %} x", "{% for %}", "{% for x %}{% endfor %}", "{% for x in %}{% endfor %}", "{% for x in [1] %}", "{% for 1 in [1] %}{% endfor %}", "{% set %}", "{% set 1 = 2 %}", "{% set x = %}", "{% set true = 1 %}", "{% macro %}{% endmacro %}", "{% macro f %}{% endmacro %}", "{% macro f(a=1, b) %}{% endmacro %}", "{% macro f() %}", "{% nope %}", "{% 1 %}", "{% if true %}{% endfor %}", "{% for x in [1] %}{% endif %}", "{% if true %}{% else %}{% else %}{% endif %}", "{% break %}", "{% continue %}", "{{ x|nope }}", "{{ x is nope }}", "{{ x| }}", "{{ x is }}", "{{ a ? b }}", "{{ a ! b }}", "{{ @ }}", "{{ a; b }}", "{{ ) }}", "{{ (] }}", "{{ 1 if }}", "{{ a is b is c }}", "{{ '\\x4' }}", "{{ x.1.y z }}", "{% call 5 %}{% endcall %}", "{% filter %}{% endfilter %}", "{% with a %}{% endwith %}", "{% if x = 1 %}{% endif %}", "{{ not }}", "{{ a not b }}", "{{ a in }}", "{% set x | nope %}{% endset %}", "{% macro f(a, a) %}{% endmacro %}", "{{ f(a=1, a=2) }}", "{{ a b c }}", "{% endmacro %}", "{% set a.b.c = 1 %}", "{% macro f() %}{% break %}{% endmacro %}"]:
     case(source)
