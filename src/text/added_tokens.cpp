@@ -142,12 +142,12 @@ Result<void> AddedTokens::cut(Text kind, bool parse_special, TextPieces& pieces,
       if (token.special && !parse_special) continue;
       if (touches(plain, piece.begin + begin, piece.begin + end)) continue;
       if (token.single_word && !is_single_word(text, begin, end)) continue;
+      // Spaces that the token before took are not taken twice.
       while (token.lstrip && begin > done) {
         const size_t last = last_character(text, begin);
         if (!is_whitespace(read_utf8(text, last).character)) break;
         begin = last;
       }
-      begin = std::max(begin, done);
       while (token.rstrip && end < text.size()) {
         const Utf8Step step = read_utf8(text, end);
         if (!is_whitespace(step.character)) break;
@@ -155,7 +155,7 @@ Result<void> AddedTokens::cut(Text kind, bool parse_special, TextPieces& pieces,
       }
       add(done, begin, -1);
       add(begin, end, match.id);
-      // Where the token before took spaces that belong to this one, the library goes back too.
+      // A token written in the spaces that the one before took counts too, as in the library.
       done = end;
     }
     add(done, text.size(), -1);
