@@ -79,10 +79,12 @@ TEST_P(TokenizerGoldens, EncodesAndDecodesAsTheLibrary) {
       EXPECT_EQ(*tokenizer.encode(golden.text, {.add_special_tokens = false}),
                 ids_of(expected["bare"]))
           << expected["hex"];
-      // Without a decoder section the library joins tokens with spaces: nothing to compare.
-      if (!expected["text"].is_null()) {
-        const std::vector<int32_t> ids = ids_of(expected["ids"]);
+      // Null: the library itself panics on these (Strip with nothing left to strip).
+      const std::vector<int32_t> ids = ids_of(expected["ids"]);
+      if (expected["text"].is_string()) {
         EXPECT_EQ(tokenizer.decode(ids), expected["text"].get<std::string>()) << expected["hex"];
+      }
+      if (expected["skipped"].is_string()) {
         EXPECT_EQ(tokenizer.decode(ids, SkipSpecial::kYes), expected["skipped"].get<std::string>());
       }
     }
