@@ -1,6 +1,8 @@
 #include "exec/cpu/isa.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -22,11 +24,13 @@ constexpr IsaRow kIsas[] = {
     {Isa::kAvx512, "avx512"},
     {Isa::kAvx512Vnni, "avx512vnni"},
     {Isa::kAvx512Bf16, "avx512bf16"},
+    {Isa::kAmx, "amx"},
 };
 
 /// What CPUID and XCR0 say, reduced to what the levels need.
 struct CpuFacts {
   bool avx2 = false, avx_vnni = false, avx512 = false, avx512_vnni = false, avx512_bf16 = false;
+  bool amx = false;
   bool is_amd = false;
 };
 
@@ -34,6 +38,17 @@ uint64_t read_xcr0() {
   uint32_t low = 0, high = 0;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return static_cast<uint64_t>(high) << 32 | low;
+}
+
+/// Tiles are large: the kernel saves them only for a process that has asked it to. Asking again is
+/// harmless.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 CpuFacts read_cpu() {
@@ -55,6 +70,10 @@ CpuFacts read_cpu() {
   constexpr uint32_t kAvx512Bits = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
   facts.avx512 = facts.avx2 && keeps_zmm && (b & kAvx512Bits) == kAvx512Bits;
   facts.avx512_vnni = facts.avx512 && (c & bit_AVX512VNNI) != 0;
+  constexpr uint32_t kAmxBits = 1u << 24 | 1u << 25;  // tiles and their int8 products
+  constexpr uint64_t kTileState = 0x60000;
+  facts.amx = facts.avx512_vnni && (d & kAmxBits) == kAmxBits &&
+              (saved & kTileState) == kTileState && may_use_tiles();
   if (max_subleaf >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
     facts.avx_vnni = facts.avx2 && (a & (1u << 4)) != 0;
     facts.avx512_bf16 = facts.avx512_vnni && (a & (1u << 5)) != 0;
@@ -74,6 +93,8 @@ bool has(const CpuFacts& cpu, Isa isa) {
       return cpu.avx512_vnni;
     case Isa::kAvx512Bf16:
       return cpu.avx512_bf16;
+    case Isa::kAmx:
+      return cpu.amx;
   }
   return false;
 }
@@ -82,7 +103,8 @@ bool has(const CpuFacts& cpu, Isa isa) {
 /// at half of it on the Intel Xeons measured; where it was not measured it is not chosen.
 constexpr std::array kBestOnAmd = {Isa::kAvx512Bf16, Isa::kAvx512Vnni, Isa::kAvx512, Isa::kAvxVnni,
                                    Isa::kAvx2};
-constexpr std::array kBestElsewhere = {Isa::kAvx512Vnni, Isa::kAvx512, Isa::kAvxVnni, Isa::kAvx2};
+constexpr std::array kBestElsewhere = {Isa::kAmx, Isa::kAvx512Vnni, Isa::kAvx512, Isa::kAvxVnni,
+                                       Isa::kAvx2};
 
 std::string names_of(const std::vector<Isa>& isas) {
   std::string names;
@@ -127,12 +149,12 @@ Result<Isa> choose_isa(std::string_view name) {
     if (has(cpu, row.isa)) return row.isa;
     return unsupported(name, "this CPU does not have it");
   }
-  for (const std::string_view later : {"avx512fp16", "amx"}) {
+  for (const std::string_view later : {"avx512fp16", "neon"}) {
     if (name == later) return unsupported(name, "no kernels are built for it");
   }
   return Error{ErrorCode::kUsage,
                cat("unknown instruction set \"", name,
-                   "\": expected auto, avx2, avxvnni, avx512, avx512vnni or avx512bf16")};
+                   "\": expected auto, avx2, avxvnni, avx512, avx512vnni, avx512bf16 or amx")};
 }
 
 }  // namespace quern::cpu

@@ -8,15 +8,16 @@
 
 namespace quern::cpu {
 
-/// The instruction set levels that kernels are compiled for, weakest first. Levels up to and
-/// including kAvx512Vnni give equal bits for integer formats and for everything that is not a
-/// product with float weights; kAvx512Bf16 multiplies bf16 weights in an arithmetic of its own.
+/// The instruction set levels that kernels are compiled for, weakest first. All give equal
+/// bits for integer formats and for everything that is not a product with float weights;
+/// kAvx512Bf16 multiplies bf16 weights in an arithmetic of its own.
 enum class Isa {
   kAvx2,        // AVX2, FMA, F16C
   kAvxVnni,     // and 256-bit integer dot products
   kAvx512,      // AVX-512 F, BW, VL, DQ
   kAvx512Vnni,  // and 512-bit integer dot products
   kAvx512Bf16,  // and VDPBF16PS for bf16 weights
+  kAmx,         // avx512vnni, and tiles of int8 for batches and prompts
 };
 
 std::string_view isa_name(Isa isa);

@@ -3,11 +3,12 @@
 namespace quern::cpu {
 
 extern const KernelTable kAvx2Kernels, kAvxVnniKernels, kAvx512Kernels, kAvx512VnniKernels,
-    kAvx512Bf16Kernels;
+    kAvx512Bf16Kernels, kAmxKernels;
 
 const KernelTable& kernel_table(Isa isa) {
-  static constexpr const KernelTable* kTables[] = {&kAvx2Kernels, &kAvxVnniKernels, &kAvx512Kernels,
-                                                   &kAvx512VnniKernels, &kAvx512Bf16Kernels};
+  static constexpr const KernelTable* kTables[] = {&kAvx2Kernels,       &kAvxVnniKernels,
+                                                   &kAvx512Kernels,     &kAvx512VnniKernels,
+                                                   &kAvx512Bf16Kernels, &kAmxKernels};
   return *kTables[static_cast<size_t>(isa)];
 }
 

@@ -12,7 +12,7 @@ inline constexpr int kPanelRows = 16;
 /// Most panels that one multiply() takes.
 inline constexpr int kMaxPanels = 4;
 /// Most columns (tokens) of one register tile, over all levels.
-inline constexpr int kMaxTileWidth = 12;
+inline constexpr int kMaxTileWidth = 16;
 
 /// How the rows of a weight are packed; layout.h says where each byte lies.
 enum class PanelKind { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };

@@ -121,7 +121,6 @@ void widened_tile(const MultiplyArgs& args, int panel, int64_t begin, int64_t en
   for (int64_t b = begin; b < end; ++b) {
     const F scale = load_f16(scales + b * kPanelRows);
     const F minimum = Panel::kHasMinimum ? load_f16(minima + b * kPanelRows) : all(0.0f);
-    QUERN_UNROLL
     for (int g = 0; g < 8; ++g) {
       const I group = Panel::group(quants + b * Panel::kQuantBytes, g);
       const auto step = [&](I value, const float* at) {
