@@ -3,7 +3,8 @@
 find_program(QUERN_CCACHE ccache)
 if(QUERN_CCACHE)
   # The compiler checks precompiled headers itself.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${QUERN_CCACHE} sloppiness=pch_defines,time_macros)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+    CCACHE_SLOPPINESS=pch_defines,time_macros ${QUERN_CCACHE})
 endif()
 
 # Kernels ask for more where they are compiled; everything else gains nothing from -O3 but minutes.
