@@ -62,6 +62,12 @@ Result<std::unique_ptr<Model>> open_named_model(const std::string& name) {
   return std::make_unique<Model>(std::move(model));
 }
 
+Result<ModelFiles> open_model_files_argument(const Arguments& arguments) {
+  const std::string name = model_name(arguments);
+  ASSIGN_OR_RETURN(const ModelPlaces where, places(name));
+  return open_model_files(name, where);
+}
+
 Result<std::unique_ptr<Model>> open_model_argument(const Arguments& arguments) {
   return open_named_model(model_name(arguments));
 }

@@ -17,6 +17,8 @@ Result<ModelLocation> resolve_model(const std::string& name);
 
 /// The model of the first argument or of --model, its weights not yet read.
 Result<std::unique_ptr<Model>> open_model_argument(const Arguments& arguments);
+/// Its files alone, whether or not quern can run the model.
+Result<ModelFiles> open_model_files_argument(const Arguments& arguments);
 Result<std::unique_ptr<Model>> open_named_model(const std::string& name);
 
 /// The tokenizer of a model or of a file that holds one.

@@ -1,3 +1,5 @@
+#include <cstdio>
+
 #include "checkpoint/container_listing.h"
 #include "cli/commands.h"
 #include "cli/load_flags.h"
@@ -21,50 +23,79 @@ Json dtypes_json(const Checkpoint& checkpoint) {
   return out;
 }
 
-Json tokenizer_json(const Model& model) {
-  const Result<const Tokenizer*> tokenizer = model.files.tokenizer();
+Json tokenizer_json(const ModelFiles& files) {
+  const Result<const Tokenizer*> tokenizer = files.tokenizer();
   if (!tokenizer) return nullptr;
   return {{"kind", (*tokenizer)->kind()},
           {"bos", or_null((*tokenizer)->bos())},
           {"eos", or_null((*tokenizer)->eos())}};
 }
 
-Json model_json(const Model& model, const RunPlan& plan) {
-  const Checkpoint& checkpoint = *model.files.checkpoint;
-  const ModelConfig& config = model.config;
+/// What the files say of any model: the keys of the contract, null where only running it would
+/// tell.
+Json files_json(const ModelFiles& files) {
+  const Checkpoint& checkpoint = *files.checkpoint;
   int64_t parameters = 0;
-  for (const WeightDecl& weight : model.program.weights) parameters += weight.num_values();
-  Json files = Json::array();
-  for (const MappedFile& file : checkpoint.files()) files.push_back(file.path().string());
-  Json fallbacks = Json::array();
-  for (const Fallback& fallback : plan.fallbacks) {
-    fallbacks.push_back({{"name", fallback.name},
-                         {"wanted", fallback.wanted.name()},
-                         {"used", fallback.used.name()}});
-  }
-  Json capabilities = Json::array({"completion"});
-  const Result<ChatTemplates> templates = model.files.chat_templates();
-  const bool has_template = templates && !templates->empty();
-  if (has_template) capabilities.push_back("chat");
+  for (const TensorInfo& tensor : checkpoint.tensors()) parameters += tensor.num_values();
+  Json paths = Json::array();
+  for (const MappedFile& file : checkpoint.files()) paths.push_back(file.path().string());
+  const Result<ChatTemplates> templates = files.chat_templates();
   return {{"format", checkpoint.format() == Checkpoint::Format::kGguf ? "gguf" : "safetensors"},
-          {"architecture", config.architecture},
-          {"supported", true},
+          {"architecture", files.architecture_name},
+          {"supported", false},
           {"parameters", parameters},
-          {"context_length", model.program.context_length},
-          {"vocab_size", model.program.vocab_size},
-          {"num_hidden_layers", config.num_hidden_layers},
-          {"hidden_size", config.hidden_size},
-          {"num_attention_heads", config.num_attention_heads},
-          {"num_key_value_heads", config.num_key_value_heads},
+          {"context_length", nullptr},
+          {"vocab_size", nullptr},
+          {"num_hidden_layers", nullptr},
+          {"hidden_size", nullptr},
+          {"num_attention_heads", nullptr},
+          {"num_key_value_heads", nullptr},
           {"dtypes", dtypes_json(checkpoint)},
           {"num_tensors", checkpoint.tensors().size()},
           {"file_bytes", checkpoint.file_bytes()},
-          {"files", std::move(files)},
-          {"tokenizer", tokenizer_json(model)},
-          {"chat_template", has_template},
-          {"capabilities", std::move(capabilities)},
-          {"fallbacks", std::move(fallbacks)},
-          {"config", model.files.config}};
+          {"files", std::move(paths)},
+          {"tokenizer", tokenizer_json(files)},
+          {"chat_template", templates && !templates->empty()},
+          {"capabilities", Json::array()},
+          {"fallbacks", Json::array()},
+          {"config", files.config}};
+}
+
+/// The same of a model that can be run.
+Json model_json(const Model& model, const RunPlan& plan) {
+  const ModelConfig& config = model.config;
+  Json object = files_json(model.files);
+  object["architecture"] = config.architecture;
+  object["supported"] = true;
+  object["parameters"] = model.num_parameters();
+  object["context_length"] = model.program.context_length;
+  object["vocab_size"] = model.program.vocab_size;
+  object["num_hidden_layers"] = config.num_hidden_layers;
+  object["hidden_size"] = config.hidden_size;
+  object["num_attention_heads"] = config.num_attention_heads;
+  object["num_key_value_heads"] = config.num_key_value_heads;
+  object["capabilities"].push_back("completion");
+  if (object["chat_template"] == true) object["capabilities"].push_back("chat");
+  for (const Fallback& fallback : plan.fallbacks) {
+    object["fallbacks"].push_back({{"name", fallback.name},
+                                   {"wanted", fallback.wanted.name()},
+                                   {"used", fallback.used.name()}});
+  }
+  return object;
+}
+
+void print_object(const Json& object, const Arguments& arguments) {
+  if (arguments.on("--json")) {
+    print_json(object);
+    return;
+  }
+  std::string text;
+  for (const auto& [key, value] : object.items()) {
+    if (key == "config") continue;
+    text += cat(key, std::string(key.size() < 22 ? 22 - key.size() : 1, ' '),
+                value.is_string() ? value.get<std::string>() : dump_json(value), "\n");
+  }
+  print_text(text);
 }
 
 Result<int> show_container(const Arguments& arguments) {
@@ -134,21 +165,18 @@ Result<int> show_program(const Arguments& arguments, const RunPlan& plan) {
 Result<int> run_show(const Arguments& arguments) {
   if (arguments.on("--container")) return show_container(arguments);
   ASSIGN_OR_RETURN(const RunOptions options, read_load_flags(arguments));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, open_model_argument(arguments));
-  ASSIGN_OR_RETURN(const RunPlan plan, plan_run(*model, options));
-  if (arguments.on("--program")) return show_program(arguments, plan);
-  const Json object = model_json(*model, plan);
-  if (arguments.on("--json")) {
-    print_json(object);
+  Result<std::unique_ptr<Model>> model = open_model_argument(arguments);
+  if (!model && model.error().code == ErrorCode::kUnsupported && !arguments.on("--program")) {
+    // What quern cannot run it can still describe.
+    ASSIGN_OR_RETURN(const ModelFiles files, open_model_files_argument(arguments));
+    std::fprintf(stderr, "%s\n", model.error().message.c_str());
+    print_object(files_json(files), arguments);
     return 0;
   }
-  std::string text;
-  for (const auto& [key, value] : object.items()) {
-    if (key == "config") continue;
-    text += cat(key, std::string(key.size() < 22 ? 22 - key.size() : 1, ' '),
-                value.is_string() ? value.get<std::string>() : dump_json(value), "\n");
-  }
-  print_text(text);
+  if (!model) return std::move(model).error();
+  ASSIGN_OR_RETURN(const RunPlan plan, plan_run(**model, options));
+  if (arguments.on("--program")) return show_program(arguments, plan);
+  print_object(model_json(**model, plan), arguments);
   return 0;
 }
 
