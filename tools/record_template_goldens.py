@@ -333,6 +333,9 @@ case("{% macro f() %}{{ caller() }}{% endmacro %}{{ f() }}")
 case("{% for i in [1] %}{{ loop(i) }}{% endfor %}")
 case("{% set ns = namespace() %}{% set ns._x = 1 %}")
 
+case("{% filter length %}abc{% endfilter %}")
+expr("[1, 2]|truncate(5)", "undefined_name|truncate(5)", "[1, 2, 3]|truncate(3, leeway=0, end='') is defined", "5|truncate")
+
 # --- unknown filters and tests fail late inside an if
 case("{% if x is string %}a{% elif x is mapping %}{{ x|from_json }}{% endif %}", x="s")
 case("{% if x is string %}{{ x|from_json(1) }}{% endif %}", x="s")

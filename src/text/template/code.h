@@ -44,7 +44,7 @@ enum class Op : uint8_t {
   kJumpIfTrueOrPop,
   kJumpIfGiven,   // a = slot, b = target: the parameter was given
   kEmitText,      // a: writes the constant
-  kEmit,          // pops, writes str() of it
+  kEmit,          // pops, writes str() of it; a = 1: it must be a string
   kLoopBegin,     // pops the iterable
   kLoopNext,      // b = target at the end: pushes the next item
   kLoopTry,       // b = target at the end: pushes the next item, which the loop's filter may refuse

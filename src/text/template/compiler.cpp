@@ -371,7 +371,7 @@ class Compiler {
   void end_filter(const Block& block, int line) {
     emitter_.emit(Op::kCaptureEnd, line);
     emitter_.expression(block.filters);
-    emitter_.emit(Op::kEmit, line);
+    emitter_.emit(Op::kEmit, line, 1);
     enter(block.outer);
   }
 

@@ -1,7 +1,5 @@
 #include "text/template/emitter.h"
 
-#include <unordered_map>
-
 #include "base/ensure.h"
 
 namespace quern::jinja {
@@ -226,8 +224,13 @@ int32_t Emitter::begin_arguments(const ArgumentList& arguments, int32_t line,
   }
   for (size_t i = arguments.keyword_values.size(); i-- > 0;) then_node(arguments.keyword_values[i]);
   for (size_t i = arguments.positional.size(); i-- > 0;) then_node(arguments.positional[i]);
+  const auto id = static_cast<int32_t>(calls_.size());
+  if (shape.keywords.empty() && !shape.star && !shape.double_star) {
+    const auto [entry, is_new] = plain_calls_.try_emplace(shape.num_positional, id);
+    if (!is_new) return entry->second;
+  }
   calls_.push_back(std::move(shape));
-  return static_cast<int32_t>(calls_.size()) - 1;
+  return id;
 }
 
 void Emitter::store_target(NodeId target, ScopeId scope) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -83,6 +84,7 @@ class Emitter {
   Syntax& syntax_;
   std::vector<Instruction> code_;
   std::vector<CallShape> calls_;
+  std::unordered_map<int32_t, int32_t> plain_calls_;  // by count: shapes of positional arguments
   std::vector<VariableUse> uses_;
   std::vector<Task> tasks_;      // done from the back, so what comes first is pushed last
   std::vector<int32_t> labels_;  // where the jump to each label is

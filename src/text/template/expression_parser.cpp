@@ -405,12 +405,17 @@ Result<int32_t> ExpressionParser::find_row(const Token& token, const std::string
   const bool is_filter = table == Table::kFilters;
   const int32_t row = is_filter ? find_filter(name) : find_test(name);
   if (row != kNoId) return row;
-  std::string message = is_filter ? refused_filter(name) : refused_test(name);
   if (!scopes_.in_branch(scope_) || (is_filter && is_missing_filter(name))) {
-    return fail(token.line, message);
+    return fail(token.line, is_filter ? refused_filter(name) : refused_test(name));
   }
-  return kNoId - 1 -
-         syntax_.add_constant({.kind = Constant::Kind::kString, .text = std::move(message)});
+  // One message for each name: a template may hold very many of them.
+  const auto [entry, is_new] = refused_.try_emplace(cat(is_filter ? "|" : "is ", name), 0);
+  if (is_new) {
+    entry->second =
+        syntax_.add_constant({.kind = Constant::Kind::kString,
+                              .text = is_filter ? refused_filter(name) : refused_test(name)});
+  }
+  return kNoId - 1 - entry->second;
 }
 
 NodeId ExpressionParser::add_application(NodeKind kind, NodeId subject, ArgumentList arguments,
@@ -418,8 +423,11 @@ NodeId ExpressionParser::add_application(NodeKind kind, NodeId subject, Argument
   if (row < kNoId) {
     return syntax_.add({.kind = NodeKind::kRefused, .line = line, .a = kNoId - 1 - row});
   }
-  const auto arguments_id = static_cast<int32_t>(syntax_.arguments.size());
-  syntax_.arguments.push_back(std::move(arguments));
+  int32_t arguments_id = 0;
+  if (!arguments.empty()) {
+    arguments_id = static_cast<int32_t>(syntax_.arguments.size());
+    syntax_.arguments.push_back(std::move(arguments));
+  }
   return syntax_.add({.kind = kind, .line = line, .a = subject, .b = arguments_id, .c = row});
 }
 

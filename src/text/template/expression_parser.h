@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -189,6 +190,7 @@ class ExpressionParser {
   std::vector<Operator> operators_;
   std::vector<NodeId> operands_;
   bool wants_operand_ = true;
+  std::unordered_map<std::string, int32_t> refused_;  // constants with the messages
 };
 
 }  // namespace quern::jinja

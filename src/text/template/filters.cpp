@@ -125,14 +125,15 @@ Value truncate(Runtime& runtime, const Value& value, Args args) {
   if (!read_integer(runtime, args[0], 255, limit)) return {};
   if (!args[3].is_none() && !read_integer(runtime, args[3], 5, leeway)) return {};
   const Value end = args[2].is_missing() ? runtime.text("...") : args[2];
-  if (!value.is_text() || !end.is_text()) {
-    return runtime.fail("the filter 'truncate' needs strings");
-  }
+  if (!end.is_text()) return runtime.fail("the filter 'truncate' needs a string as its end");
   const int64_t end_size = length(runtime, end);
   if (limit < end_size || leeway < 0) {
     return runtime.fail("the filter 'truncate' needs a length that its end fits in");
   }
-  if (length(runtime, value) <= limit + leeway) return value;
+  if (length(runtime, value) <= limit + leeway || runtime.failed()) return value;
+  if (!value.is_text()) {
+    return runtime.fail(cat("the filter 'truncate' cannot shorten ", type_name(value.type())));
+  }
   const TracedText& text = value.traced();
   size_t cut = offset_of(text.bytes(), limit - end_size);
   if (!truth(args[1])) {
@@ -311,6 +312,7 @@ Value to_integer(Runtime& runtime, const Value& value, Args args) {
   std::optional<double> number;
   if (value.is(Type::kFloat)) number = value.as_number();
   if (value.is_text()) {
+    runtime.spend_bytes(value.bytes().size());
     if (const auto integer = parse_python_integer(value.bytes(), base)) {
       return Value::integer(*integer);
     }
@@ -327,6 +329,7 @@ Value to_float(Runtime& runtime, const Value& value, Args args) {
   if (value.is_number()) return Value::number(value.as_number());
   if (value.is_undefined()) return fail_undefined(runtime, value);
   if (!value.is_text()) return otherwise;
+  runtime.spend_bytes(value.bytes().size());
   const auto number = parse_python_float(value.bytes());
   return number ? Value::number(*number) : otherwise;
 }

@@ -75,10 +75,14 @@ Value is_divisibleby(Runtime& runtime, const Value& value, Args args) {
 }
 
 Value is_lower_text(Runtime& runtime, const Value& value, Args) {
-  return Value::boolean(text_is_lower(to_text(runtime, value)));
+  const Value text = to_text(runtime, value);
+  runtime.spend_bytes(text.bytes().size());
+  return Value::boolean(text_is_lower(text));
 }
 Value is_upper_text(Runtime& runtime, const Value& value, Args) {
-  return Value::boolean(text_is_upper(to_text(runtime, value)));
+  const Value text = to_text(runtime, value);
+  runtime.spend_bytes(text.bytes().size());
+  return Value::boolean(text_is_upper(text));
 }
 Value is_filter(Runtime&, const Value& value, Args) {
   return Value::boolean(value.is_text() && find_filter(value.bytes()) != kNoId);

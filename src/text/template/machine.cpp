@@ -196,6 +196,8 @@ void Machine::step() {
       const Value value = pop();
       if (value.is_text()) {
         write(value.traced());
+      } else if (in.a == 1) {
+        runtime_.fail(cat("a filter block must give a string, found ", type_name(value.type())));
       } else {
         TextBuilder text(runtime_);
         append_text(runtime_, text, value);

@@ -77,6 +77,7 @@ uint64_t hash_of(Runtime& runtime, const Value& value) {
     left.pop_back();
     runtime.spend(1);
     if (!top.is(Type::kTuple)) {
+      if (top.is_text()) runtime.spend_bytes(top.bytes().size());
       hash = mix(hash, hash_scalar(top));
       continue;
     }
@@ -457,6 +458,7 @@ bool truth(const Value& value) {
 }
 
 bool equal(Runtime& runtime, const Value& a, const Value& b) {
+  if (a.is_text() && b.is_text()) runtime.spend_bytes(std::min(a.bytes().size(), b.bytes().size()));
   if (const auto decided = equal_without_items(a, b)) return *decided;
   std::vector<ComparedPair> open = {{&a, &b}};
   while (!open.empty()) {
@@ -483,6 +485,9 @@ bool equal(Runtime& runtime, const Value& a, const Value& b) {
       left = &top.a->list().items[top.next];
       right = &top.b->list().items[top.next];
       ++top.next;
+    }
+    if (left->is_text() && right->is_text()) {
+      runtime.spend_bytes(std::min(left->bytes().size(), right->bytes().size()));
     }
     const auto decided = equal_without_items(*left, *right);
     if (decided && !*decided) return false;
@@ -826,7 +831,10 @@ bool is_hashable(Runtime& runtime, const Value& value) {
 }
 
 Value* dict_find(Runtime& runtime, DictObject& dict, const Value& key) {
-  if (key.is_text()) return dict_find(dict, key.bytes());
+  if (key.is_text()) {
+    runtime.spend_bytes(key.bytes().size());
+    return dict_find(dict, key.bytes());
+  }
   DictObject::Entry* entry = find_entry(dict, hash_of(runtime, key), [&](const Value& candidate) {
     runtime.spend(1);
     return equal(runtime, candidate, key);

@@ -83,7 +83,7 @@ struct Syntax {
   std::vector<Node> nodes;
   std::vector<NodeId> children;
   std::vector<CompareOp> comparisons;
-  std::vector<ArgumentList> arguments;
+  std::vector<ArgumentList> arguments = std::vector<ArgumentList>(1);  // 0: none given
   std::vector<Constant> constants;
   std::vector<std::string> names;
   std::unordered_map<std::string, NameId> name_ids;

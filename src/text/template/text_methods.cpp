@@ -248,11 +248,13 @@ Value endswith(Runtime& runtime, const Value& self, Args args) {
 
 Value removeprefix(Runtime& runtime, const Value& self, Args args) {
   if (!need_text(runtime, args[0], "removeprefix")) return {};
+  runtime.spend_bytes(args[0].bytes().size());
   if (!self.bytes().starts_with(args[0].bytes())) return self;
   return piece(runtime, self, args[0].bytes().size(), self.bytes().size());
 }
 Value removesuffix(Runtime& runtime, const Value& self, Args args) {
   if (!need_text(runtime, args[0], "removesuffix")) return {};
+  runtime.spend_bytes(args[0].bytes().size());
   if (!self.bytes().ends_with(args[0].bytes())) return self;
   return piece(runtime, self, 0, self.bytes().size() - args[0].bytes().size());
 }
