@@ -32,6 +32,7 @@ SchedulerOptions scheduler_options(const EngineOptions& options) {
           .max_num_batched_tokens = options.max_num_batched_tokens,
           .max_wanted_rows = options.max_wanted_rows,
           .is_static = options.static_scheduling,
+          .prefix_caching = options.prefix_caching && !options.no_kv_cache,
           .faults = options.faults};
 }
 

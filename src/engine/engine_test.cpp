@@ -171,6 +171,20 @@ TEST(Engine, SecondRequestWithThePrefixSkipsItWhileTheFirstRuns) {
   EXPECT_GT(bench.engine->pool().stats().shared_with_owner, 0);
 }
 
+TEST(Engine, BurstWithOnePrefixComputesItOnce) {
+  Bench bench({.max_num_seqs = 8});
+  for (int32_t i = 0; i < 8; ++i) {
+    std::vector<int32_t> prompt = prompt_of(70);
+    prompt.back() = i;
+    bench.submit(greedy_request(std::move(prompt), 4));
+  }
+  bench.run();
+  for (const auto& [id, result] : bench.answers.finished) {
+    EXPECT_EQ(result.cached_tokens, id == 1 ? 0 : 64) << id;
+  }
+  EXPECT_EQ(bench.engine->scheduler().stats().prefix_waits, 1);
+}
+
 TEST(Engine, NextTurnOfAConversationFindsTheAnswerInTheCache) {
   Bench bench;
   std::vector<int32_t> turn = prompt_of(40);

@@ -158,7 +158,10 @@ bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
   const int64_t end = pool_.reservable_end(sequence.slot, match.tokens + wanted);
   const int64_t count = within_rows(sequence, end - match.tokens);
   const bool can_begin = count > 0 || (options_.is_static && budget == 0);
-  if (!can_begin || !pool_.reserve(sequence.slot, match.tokens + count, sequence.num_tokens()) ||
+  const bool waits = prefix_is_coming(sequence, match.tokens, max_cached);
+  if (waits) ++stats_.prefix_waits;
+  if (waits || !can_begin ||
+      !pool_.reserve(sequence.slot, match.tokens + count, sequence.num_tokens()) ||
       !leaves_headroom(sequence)) {
     pool_.close(sequence.slot);
     leave_slot(sequence);
@@ -178,6 +181,30 @@ bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
   sequence.planned = false;
   if (count > 0) plan(sequence, count);
   return true;
+}
+
+/// Whether this step computes more of its prefix for a sequence that came before: then computing it
+/// a second time beside that one would cost more than the step it waits.
+bool Scheduler::prefix_is_coming(const Sequence& sequence, int64_t cached,
+                                 int64_t max_cached) const {
+  if (!options_.prefix_caching || options_.is_static) return false;
+  for (const StepRange& range : plan_.ranges()) {
+    const Sequence& other = *slots_[static_cast<size_t>(range.slot)].sequence;
+    if (other.request.cache_salt != sequence.request.cache_salt) continue;
+    const int64_t end = std::min({range.first + range.count, sequence.num_tokens(), max_cached});
+    int64_t common = cached;
+    while (common < end && other.tokens[static_cast<size_t>(common)] ==
+                               sequence.tokens[static_cast<size_t>(common)]) {
+      ++common;
+    }
+    // Equal tokens after different ones are another prefix.
+    if (common / kKvBlockTokens * kKvBlockTokens > cached &&
+        std::equal(sequence.tokens.begin(), sequence.tokens.begin() + cached,
+                   other.tokens.begin())) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /// How many of `count` tokens fit the rows of logits that this step has left.

@@ -18,6 +18,8 @@ struct SchedulerOptions {
   int64_t max_wanted_rows = 16;
   /// Static: a batch is admitted only when the one before has ended; the ladder's baseline.
   bool is_static = false;
+  /// A prompt waits a step for the blocks of its prefix that this step computes for somebody else.
+  bool prefix_caching = true;
   Faults* faults = nullptr;
 };
 
@@ -25,6 +27,7 @@ struct SchedulerStats {
   int64_t preemptions = 0;
   int64_t forced_preemptions = 0;  // by a fault point, part of the above
   int64_t stalled_ranges = 0;      // prefills that got no block in a step
+  int64_t prefix_waits = 0;        // admissions put off for blocks that the step computes
 };
 
 /// Waiting and running sequences -> the next step. Integers only.
@@ -68,6 +71,7 @@ class Scheduler {
   void plan_decodes();
   void plan_prefills(int64_t& budget);
   void admit(int64_t& budget, int64_t now_ns);
+  bool prefix_is_coming(const Sequence& sequence, int64_t cached, int64_t max_cached) const;
   bool try_admit(Sequence& sequence, int64_t budget, int64_t now_ns);
   bool leaves_headroom(const Sequence& sequence) const;
   bool can_never_be_preempted(const Sequence& sequence) const;

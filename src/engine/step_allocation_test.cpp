@@ -74,7 +74,7 @@ TEST(Engine, StepAllocatesNothing) {
                     .value();
   for (int32_t i = 0; i < 20; ++i) {
     Request request;
-    for (int32_t t = 0; t < 20 + 11 * i; ++t) request.prompt.push_back((i % 4 + t) % kVocab);
+    for (int32_t t = 0; t < 20 + 11 * i; ++t) request.prompt.push_back((i + t) % kVocab);
     request.max_tokens = 60;
     request.logprobs = 5;
     request.prompt_logprobs = i % 5 == 4 ? std::optional(2) : std::nullopt;

@@ -386,6 +386,7 @@ void History::count_events() {
   RareEvents& events = outcome_.events;
   events.preemptions = scheduler.preemptions - scheduler.forced_preemptions;
   events.forced_preemptions = scheduler.forced_preemptions;
+  events.prefix_waits = scheduler.prefix_waits;
   events.stalled_prefills = scheduler.stalled_ranges;
   events.evictions = pool.evictions;
   events.hits_on_a_running_owner = pool.shared_with_owner;
@@ -413,6 +414,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"evictions", &RareEvents::evictions},
     {"prefix_hits", &RareEvents::prefix_hits},
     {"hits_on_a_running_owner", &RareEvents::hits_on_a_running_owner},
+    {"prefix_waits", &RareEvents::prefix_waits},
     {"merged_blocks", &RareEvents::merged_blocks},
     {"window_frees", &RareEvents::window_frees},
     {"last_block_taken", &RareEvents::last_block_taken},

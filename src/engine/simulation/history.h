@@ -18,6 +18,7 @@ struct RareEvents {
   int64_t evictions = 0;
   int64_t prefix_hits = 0;
   int64_t hits_on_a_running_owner = 0;
+  int64_t prefix_waits = 0;
   int64_t merged_blocks = 0;
   int64_t window_frees = 0;
   int64_t last_block_taken = 0;  // steps after which some group had no block left
