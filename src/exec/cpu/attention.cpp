@@ -115,30 +115,12 @@ Attention::RowState Attention::rows_at(float* memory, int64_t rows, int64_t dh16
   return {memory, memory + rows * dh16, memory + rows * (dh16 + 1)};
 }
 
-/// Rows in the order (token, head of the group), cut into groups of max_attend_rows, each group
-/// [Dh][rows of the group]: broadcasts then come from one stream.
-void Attention::gather_queries(const LayerView& view, const Tile& tile, float* queries) const {
-  const int64_t rows = tile.count * view.group;
-  for (int64_t begin = 0; begin < rows; begin += kernels_.max_attend_rows) {
-    const int64_t count = std::min<int64_t>(kernels_.max_attend_rows, rows - begin);
-    float* const to = queries + begin * view.head_dim;
-    for (int64_t r = 0; r < count; ++r) {
-      const int64_t token = tile.first_token + (begin + r) / view.group;
-      const int64_t head = tile.kv_head * view.group + (begin + r) % view.group;
-      const float* from = view.q.row(token) + head * view.head_dim;
-      for (int64_t d = 0; d < view.head_dim; ++d) to[d * count + r] = from[d];
-    }
-  }
-}
-
 /// Computes one segment for all rows of the tile and gives each row that looks at any of its keys
 /// to take(row, largest, sum, acc). `widen` reads keys and values once into fp32 for all rows.
-/// Queries must have been gathered into this worker's place.
 template <typename Take>
 void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t segment, bool widen,
                             int worker, const Take& take) const {
   const WorkerPlaces& places = plan_.workers[static_cast<size_t>(worker)];
-  const float* const queries = work_.as<float>(places.queries);
   auto* const first = work_.as<int32_t>(places.bounds);
   const int64_t rows = tile.count * view.group;
   int32_t* const last = first + rows;
@@ -196,7 +178,12 @@ void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t seg
     for (int64_t r = begin; r < begin + count; ++r) any |= last[r] >= first[r];
     if (!any) continue;
     args.rows = static_cast<int>(count);
-    args.q = queries + begin * view.head_dim;
+    const float* queries[kMaxAttendRows];
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t head = tile.kv_head * view.group + (begin + r) % view.group;
+      queries[r] = view.q.row(tile.first_token + (begin + r) / view.group) + head * view.head_dim;
+    }
+    args.q = queries;
     args.first = first + begin;
     args.last = last + begin;
     kernels_.attend(kind, args);
@@ -227,7 +214,6 @@ void Attention::run_tile(const LayerView& view, const Tile& tile, int worker) co
   const int64_t rows = tile.count * view.group;
   const RowState state = rows_at(work_.as<float>(places.state), rows, view.dh16);
   start(state, rows, view.dh16);
-  gather_queries(view, tile, work_.as<float>(places.queries));
   const int64_t end = last_segment(tile);
   for (int64_t segment = first_segment(view, tile); segment <= end; ++segment) {
     run_segment(view, tile, segment, rows > kDirectRows, worker,
@@ -271,8 +257,6 @@ void Attention::run_split(const LayerView& view, int64_t num_tiles) {
       const RowState part = rows_at(place(item / count, 1 + item % count), rows, view.dh16);
       std::fill_n(part.sum, rows, -1.0f);  // no key of this segment
       if (segment < first_segment(view, tile) || segment > last_segment(tile)) return;
-      const WorkerPlaces& places = plan_.workers[static_cast<size_t>(worker)];
-      gather_queries(view, tile, work_.as<float>(places.queries));
       run_segment(view, tile, segment, rows > kDirectRows, worker,
                   [&](int64_t row, float largest, float sum, const float* acc) {
                     part.largest[row] = largest;

@@ -62,7 +62,6 @@ class Attention {
 
   const std::byte* head_keys(const LayerView& view, int32_t block, int64_t kv_head) const;
   const std::byte* head_values(const LayerView& view, int32_t block, int64_t kv_head) const;
-  void gather_queries(const LayerView& view, const Tile& tile, float* queries) const;
   template <typename Take>
   void run_segment(const LayerView& view, const Tile& tile, int64_t segment, bool widen, int worker,
                    const Take& take) const;

@@ -100,9 +100,9 @@ struct AttendArgs {
   const void* keys[4];    // per block of 32 tokens: [Dh][32]
   const void* values[4];  // per block of 32 tokens: [32][Dh16], Dh16 = Dh rounded up to 16
   int rows = 0;
-  const float* q = nullptr;        // [Dh][rows]
-  const int32_t* first = nullptr;  // [rows] first and last key of the segment, 0 .. 127, that
-  const int32_t* last = nullptr;   // [rows] the row looks at; last < first: none
+  const float* const* q = nullptr;  // [rows] pointers to [Dh]
+  const int32_t* first = nullptr;   // [rows] first and last key of the segment, 0 .. 127, that
+  const int32_t* last = nullptr;    // [rows] the row looks at; last < first: none
   int64_t head_dim = 0;
   float scale = 1.0f;
   float softcap = 0.0f;

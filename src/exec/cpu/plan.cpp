@@ -169,14 +169,12 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
 
   const int64_t tile_rows = std::max(kAttendTileRows, group);
   const int64_t head16 = padded_head(head);
-  constexpr int64_t kMaxAttendRows = 8;
   for (int worker = 0; worker < threads; ++worker) {
     plan.workers.push_back({
         .sums = work.take(4 * std::max<int64_t>(2 * kPanelRows * forms.rows,
                                                 kMaxPanels * kPanelRows * kMaxTileWidth)),
         .keys = work.take(4 * kSoftmaxSegment * head),
         .values = work.take(4 * kSoftmaxSegment * head16),
-        .queries = work.take(4 * tile_rows * head),
         .state = work.take(4 * tile_rows * (head16 + 2)),
         .segment = work.take(4 * kMaxAttendRows * (head16 + 2)),
         .bounds = work.take(8 * tile_rows),

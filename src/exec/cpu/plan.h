@@ -10,6 +10,8 @@ namespace quern::cpu {
 
 /// Query rows that one attention tile holds at most, unless one token alone has more.
 inline constexpr int64_t kAttendTileRows = 96;
+/// The most query rows that a kernel takes, over all levels.
+inline constexpr int64_t kMaxAttendRows = 8;
 /// Query rows of one sequence and key/value head up to which keys and values are read as stored;
 /// more rows widen them once first.
 inline constexpr int64_t kDirectRows = 12;
@@ -20,7 +22,6 @@ inline constexpr int32_t kMaxBest = 1024;
 struct WorkerPlaces {
   int64_t sums;          // products: [tokens][panels * 16]
   int64_t keys, values;  // attention: a segment widened to fp32
-  int64_t queries;       // [rows][Dh] in groups
   int64_t state;         // [rows][Dh16], then largest and sum
   int64_t segment;       // one group's segment: [rows][Dh16], then largest and sum
   int64_t bounds;        // first and last key of each row

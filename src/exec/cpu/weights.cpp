@@ -68,16 +68,13 @@ void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadP
     std::vector<std::byte> rows;
   };
   std::vector<Scratch> scratch(static_cast<size_t>(pool.num_threads()));
-  constexpr int64_t kPanelsPerChunk = 8;
-  const int64_t chunks = (matrix.num_panels() + kPanelsPerChunk - 1) / kPanelsPerChunk;
-  pool.parallel_for(chunks, [&](int64_t chunk, int worker) {
+  const auto pack_panels = [&](int64_t begin, int64_t end, int worker) {
     Scratch& mine = scratch[static_cast<size_t>(worker)];
     if (!as_stored && mine.rows.empty()) {
       mine.values.resize(kRows * cols);
       mine.rows.resize(kRows * row_bytes);
     }
-    const int64_t end = std::min(matrix.num_panels(), (chunk + 1) * kPanelsPerChunk);
-    for (int64_t panel = chunk * kPanelsPerChunk; panel < end; ++panel) {
+    for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kPanelRows;
       const auto count = static_cast<size_t>(std::min<int64_t>(kPanelRows, matrix.rows - first));
       const std::byte* rows[kRows];
@@ -96,7 +93,26 @@ void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadP
       }
       matrix.layout.pack({rows, count}, const_cast<std::byte*>(matrix.panel(panel)));
     }
-  });
+  };
+
+  // A large tensor is let go of every now and then, or its file pages would stand in memory beside
+  // its packed copy; a page still needed is mapped again from the page cache.
+  constexpr int64_t kPanelsPerChunk = 8, kHeldBytes = int64_t{32} << 20;
+  const DType stored = source.stored_dtype(id);
+  const int64_t panel_bytes = kPanelRows *
+                              ((matrix.cols + stored.block_values() - 1) / stored.block_values()) *
+                              stored.block_bytes();
+  const int64_t held_panels =
+      std::max(kPanelsPerChunk, kHeldBytes / panel_bytes / kPanelsPerChunk * kPanelsPerChunk);
+  for (int64_t first = 0; first < matrix.num_panels(); first += held_panels) {
+    const int64_t last = std::min(matrix.num_panels(), first + held_panels);
+    pool.parallel_for((last - first + kPanelsPerChunk - 1) / kPanelsPerChunk,
+                      [&](int64_t chunk, int worker) {
+                        const int64_t begin = first + chunk * kPanelsPerChunk;
+                        pack_panels(begin, std::min(last, begin + kPanelsPerChunk), worker);
+                      });
+    if (last < matrix.num_panels()) source.release(id);
+  }
 }
 
 }  // namespace quern::cpu

@@ -96,7 +96,7 @@ inline void unpack_block(const Q8_0Block&, const std::byte* p, int8_t* out) {
   }
 }
 template <int kOffset>
-inline void unpack_nibbles(const std::byte* p, int8_t* out) {
+inline void unpack_signed_nibbles(const std::byte* p, int8_t* out) {
   const __m512i mask = _mm512_set1_epi8(0x0F), offset = _mm512_set1_epi8(kOffset);
   for (int g = 0; g < 4; ++g) {
     const __m512i both_nibbles = _mm512_load_si512(p + g * 64);
@@ -107,16 +107,17 @@ inline void unpack_nibbles(const std::byte* p, int8_t* out) {
   }
 }
 inline void unpack_block(const Q4_0Block&, const std::byte* p, int8_t* out) {
-  unpack_nibbles<8>(p, out);
+  unpack_signed_nibbles<8>(p, out);
 }
 inline void unpack_block(const Q4_1Block&, const std::byte* p, int8_t* out) {
-  unpack_nibbles<0>(p, out);
+  unpack_signed_nibbles<0>(p, out);
 }
 
 /// sums[n] (+)= one panel over blocks [begin, end) for W tokens whose form begins at `place`.
 template <typename Block, int W>
 void amx_tile(const MultiplyArgs& args, const std::byte* panel, const int8_t* unpacked,
-              int64_t begin, int64_t end, int64_t place, bool is_last, float* sums) {
+              int64_t begin, int64_t end, int64_t place, bool is_last, SliceAhead& ahead,
+              float* sums) {
   const int64_t blocks = args.x->cols / 32;
   const int8_t* q = args.x->q + (place + begin * W) * 32;
   const float* x_scale = args.x->scale + place + begin * W;
@@ -134,6 +135,7 @@ void amx_tile(const MultiplyArgs& args, const std::byte* panel, const int8_t* un
   for (int64_t b = begin; b < end; ++b) {
     q += W * 32;
     unpacked += kAmxBlockBytes;
+    ahead.read_some();
     if (b + 1 < end) multiply_block<W>(products[(b + 1) & 1], q, unpacked, is_last);
     const int32_t(*product)[kPanelRows] = products[b & 1];
     const __m512 w_scale =
@@ -162,11 +164,11 @@ void amx_tile(const MultiplyArgs& args, const std::byte* panel, const int8_t* un
 template <typename Block, int... W>
 inline void amx_tile_of_width(int64_t width, const MultiplyArgs& args, const std::byte* panel,
                               const int8_t* unpacked, int64_t begin, int64_t end, int64_t place,
-                              bool is_last, float* sums) {
+                              bool is_last, SliceAhead& ahead, float* sums) {
   using Tile = void (*)(const MultiplyArgs&, const std::byte*, const int8_t*, int64_t, int64_t,
-                        int64_t, bool, float*);
+                        int64_t, bool, SliceAhead&, float*);
   static constexpr Tile kTiles[] = {amx_tile<Block, W>...};
-  kTiles[width - 1](args, panel, unpacked, begin, end, place, is_last, sums);
+  kTiles[width - 1](args, panel, unpacked, begin, end, place, is_last, ahead, sums);
 }
 
 TileShape amx_shape(int64_t tokens) {
@@ -180,6 +182,7 @@ void multiply_amx(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   if (x.tokens < kAmxTokens) return multiply_int8<Block>(args);
   const int64_t blocks = x.cols / 32;
+  const int64_t tiles = (x.tokens + x.width - 1) / x.width;
   const int64_t rest = x.tokens % x.width;
   alignas(64) int8_t unpacked[kAmxPanels][kAmxSlice * kAmxBlockBytes];
   configure_tiles(x.width, rest == 0 ? x.width : rest);
@@ -188,24 +191,18 @@ void multiply_amx(const MultiplyArgs& args) {
     for (int m = 0; m < args.num_panels; ++m) {
       for (int64_t b = begin; b < end; ++b) {
         const std::byte* p = args.panels[m] + b * Block::kQuantBytes;
-        // The next slice comes from memory while the tokens pass over this one.
-        const std::byte* ahead =
-            b + kAmxSlice < blocks
-                ? p + kAmxSlice * Block::kQuantBytes
-                : args.next_panels[m] + (b + kAmxSlice - blocks) * Block::kQuantBytes;
-        for (int64_t line = 0; line < Block::kQuantBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T1);
-        }
         unpack_block(Block(), p, unpacked[m] + (b - begin) * kAmxBlockBytes);
       }
     }
+    SliceAhead ahead(args, Block::kQuantBytes, end, blocks, kAmxSlice,
+                     tiles * args.num_panels * kAmxSlice);
     for (int64_t t = 0; t < x.tokens; t += x.width) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
       for (int m = 0; m < args.num_panels; ++m) {
         float* const sums = args.sums + t * args.sums_stride + m * kPanelRows;
         amx_tile_of_width<Block, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>(
             width, args, args.panels[m], unpacked[m], begin, end, t * blocks, width != x.width,
-            sums);
+            ahead, sums);
       }
     }
   }

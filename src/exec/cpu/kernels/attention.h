@@ -54,8 +54,10 @@ inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSeg
   const Stored* keys[Blocks];
   QUERN_UNROLL
   for (int j = 0; j < Blocks; ++j) keys[j] = static_cast<const Stored*>(args.keys[block + j]);
-  const float* q = args.q;
-  for (int64_t d = 0; d < args.head_dim; ++d, q += R) {
+  const float* q[R];
+  QUERN_UNROLL
+  for (int r = 0; r < R; ++r) q[r] = args.q[r];
+  for (int64_t d = 0; d < args.head_dim; ++d) {
     F k[2 * Blocks];
     QUERN_UNROLL
     for (int j = 0; j < Blocks; ++j) {
@@ -65,7 +67,7 @@ inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSeg
     }
     QUERN_UNROLL
     for (int r = 0; r < R; ++r) {
-      const F x = all(q[r]);
+      const F x = all(q[r][d]);
       QUERN_UNROLL
       for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = fma(x, k[j], acc[r][j]);
     }

@@ -25,6 +25,9 @@ TileShape float_shape(int64_t tokens) {
   return {width, width <= 4 ? 4 : 2};
 }
 
+/// Bytes read ahead of the steps being multiplied in a pass for one token.
+constexpr int64_t kFloatAheadBytes = 4096;
+
 /// What a tile does with two steps k, k + 1 of a float panel.
 struct F32Panel {
   static constexpr int64_t kPairBytes = 128;
@@ -62,14 +65,21 @@ void float_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const floa
   QUERN_UNROLL
   for (int m = 0; m < MR; ++m) p[m] = args.panels[m] + begin / 2 * Panel::kPairBytes;
   x += begin * NR;
+  // A pass for one token streams from memory: where the panel ends, reading ahead goes on in the
+  // panel that comes next.
+  const int64_t last_ahead = args.x->cols - kFloatAheadBytes / Panel::kPairBytes * 2;
   for (int64_t k = begin; k + 2 <= end; k += 2, x += 2 * NR) {
     F w[MR];
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
       w[m] = Panel::first(p[m]);
-      if (NR == 1) _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096, _MM_HINT_T0);
-      if (NR == 1 && Panel::kPairBytes == 128) {
-        _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096 + 64, _MM_HINT_T0);
+      if constexpr (NR == 1) {
+        const std::byte* ahead =
+            k < last_ahead ? p[m] + kFloatAheadBytes
+                           : args.next_panels[m] + (k - last_ahead) / 2 * Panel::kPairBytes;
+        for (int64_t line = 0; line < Panel::kPairBytes; line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+        }
       }
     }
     QUERN_UNROLL
@@ -174,7 +184,12 @@ inline void float_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t
 /// All tokens times the panels of `args`: steps are cut so that the panels' slice stays in the
 /// first-level cache while the tiles of tokens pass over it.
 template <typename Panel>
-void multiply_float(const MultiplyArgs& args) {
+void multiply_float(const MultiplyArgs& all_args) {
+  MultiplyArgs args = all_args;
+  if (args.num_panels == 3) {
+    multiply_float<Panel>(without_first(args, 1));
+    args.num_panels = 1;
+  }
   const RowForm& x = *args.x;
   const int64_t slice = x.width == 1 ? x.cols : 16384 / Panel::kPairBytes * 2;
   for (int64_t begin = 0; begin < x.cols; begin += slice) {
@@ -183,35 +198,25 @@ void multiply_float(const MultiplyArgs& args) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
       const float* tile = x.f32 + t * x.cols;
       float* sums = args.sums + t * args.sums_stride;
-      switch (args.num_panels) {
 #if defined(__AVX512F__)
-        case 1:
-          float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
-                                                                               end, tile, sums);
-          break;
-        case 2:
-          float_tile_of_width<Panel, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
-                                                                               end, tile, sums);
-          break;
-        case 3:
-          float_tile_of_width<Panel, 3, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
-          break;
-        default:
-          float_tile_of_width<Panel, 4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
-#else
-        case 1:
-          float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, begin, end, tile, sums);
-          break;
-        case 2:
-          float_tile_of_width<Panel, 2, 1, 2>(width, args, begin, end, tile, sums);
-          break;
-        case 3:
-          float_tile_of_width<Panel, 3, 1>(width, args, begin, end, tile, sums);
-          break;
-        default:
-          float_tile_of_width<Panel, 4, 1>(width, args, begin, end, tile, sums);
-#endif
+      if (args.num_panels == 1) {
+        float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
+                                                                             end, tile, sums);
+      } else if (args.num_panels == 2) {
+        float_tile_of_width<Panel, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin,
+                                                                             end, tile, sums);
+      } else {
+        float_tile_of_width<Panel, 4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
       }
+#else
+      if (args.num_panels == 1) {
+        float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, begin, end, tile, sums);
+      } else if (args.num_panels == 2) {
+        float_tile_of_width<Panel, 2, 1, 2>(width, args, begin, end, tile, sums);
+      } else {
+        float_tile_of_width<Panel, 4, 1>(width, args, begin, end, tile, sums);
+      }
+#endif
     }
   }
 }

@@ -11,6 +11,11 @@
 namespace quern::cpu {
 namespace {
 
+/// Written out, because clang 16 ends with a segmentation fault over the intrinsic.
+inline void add_pairs(__m512& acc, __m512i w, __m512i x) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
+}
+
 /// sums[n][m] (+)= panels over pairs of steps [begin, end).
 template <int MR, int NR>
 void pair_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const uint32_t* x,
@@ -29,18 +34,18 @@ void pair_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const uint3
   for (int m = 0; m < MR; ++m) p[m] = args.panels[m] + begin * 64;
   x += begin * NR;
   for (int64_t pair = begin; pair < end; ++pair, x += NR) {
-    __m512bh w[MR];
+    __m512i w[MR];
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
-      w[m] = (__m512bh)_mm512_load_si512(p[m]);
+      w[m] = _mm512_load_si512(p[m]);
       if (NR == 1) _mm_prefetch(reinterpret_cast<const char*>(p[m]) + 4096, _MM_HINT_T0);
       p[m] += 64;
     }
     QUERN_UNROLL
     for (int n = 0; n < NR; ++n) {
-      const auto b = (__m512bh)_mm512_set1_epi32(static_cast<int32_t>(x[n]));
+      const __m512i b = _mm512_set1_epi32(static_cast<int32_t>(x[n]));
       QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) acc[m][n] = _mm512_dpbf16_ps(acc[m][n], w[m], b);
+      for (int m = 0; m < MR; ++m) add_pairs(acc[m][n], w[m], b);
     }
   }
   QUERN_UNROLL
@@ -60,7 +65,12 @@ inline void pair_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t 
   kTiles[width - 1](args, begin, end, x, sums);
 }
 
-void multiply_pairs(const MultiplyArgs& args) {
+void multiply_pairs(const MultiplyArgs& all_args) {
+  MultiplyArgs args = all_args;
+  if (args.num_panels == 3) {
+    multiply_pairs(without_first(args, 1));
+    args.num_panels = 1;
+  }
   const RowForm& x = *args.x;
   const int64_t pairs = (x.cols + 1) / 2;
   const int64_t slice = x.width == 1 ? pairs : 256;
@@ -70,20 +80,14 @@ void multiply_pairs(const MultiplyArgs& args) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
       const uint32_t* tile = x.pairs + t * pairs;
       float* sums = args.sums + t * args.sums_stride;
-      switch (args.num_panels) {
-        case 1:
-          pair_tile_of_width<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end,
-                                                                       tile, sums);
-          break;
-        case 2:
-          pair_tile_of_width<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end,
-                                                                       tile, sums);
-          break;
-        case 3:
-          pair_tile_of_width<3, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
-          break;
-        default:
-          pair_tile_of_width<4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+      if (args.num_panels == 1) {
+        pair_tile_of_width<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end, tile,
+                                                                     sums);
+      } else if (args.num_panels == 2) {
+        pair_tile_of_width<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end, tile,
+                                                                     sums);
+      } else {
+        pair_tile_of_width<4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
       }
     }
   }

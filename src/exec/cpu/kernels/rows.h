@@ -224,6 +224,18 @@ void fill_pairs(const RowForm& form, uint32_t* out, const float* x, int64_t stri
   }
 }
 
+/// What is left of a call when its first `count` panels have been done.
+inline MultiplyArgs without_first(const MultiplyArgs& args, int count) {
+  MultiplyArgs rest = args;
+  rest.num_panels = args.num_panels - count;
+  rest.sums = args.sums + count * kPanelRows;
+  for (int m = 0; m < rest.num_panels; ++m) {
+    rest.panels[m] = args.panels[m + count];
+    rest.next_panels[m] = args.next_panels[m + count];
+  }
+  return rest;
+}
+
 // --- results ---
 
 int64_t arg_max(const float* x, int64_t n) {
