@@ -159,12 +159,21 @@ struct CodePointRange {
         if theirs - ours:
             table(f"kNewIn{name}", theirs - ours, f"In \\p{{{name}}} since Unicode 14.")
             kept.append(name)
+    # Scripts: what Unicode 14 had not assigned at all.
+    for name in ["Han", "Hiragana", "Katakana", "Hangul", "Latin", "Cyrillic", "Greek", "Arabic",
+                 "Hebrew", "Thai", "Devanagari"]:
+        new = {c for c in removed_by("\\p{%s}" % name) if category[c] == "Cn"}
+        if new:
+            table(f"kNewIn{name}", new, f"In \\p{{{name}}} since Unicode 14.")
+            kept.append(name)
     word = {c for c in CODE_POINTS
             if category[c][0] in "LM" or category[c] in ("Nd", "Nl", "Pc")}
-    theirs = removed_by(r"\w")
+    theirs = removed_by(r"[\w]")
     assert not word - theirs
     table("kNewInWord", theirs - word,
-          "In \\w of Oniguruma beside \\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc} of Unicode 14.")
+          "In [\\w] of Oniguruma beside \\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc} of Unicode 14.")
+    table("kWordOutsideClasses", removed_by(r"\w") - theirs,
+          "In \\w of Oniguruma, but not in [\\w].")
 
     print("""/// The code points that Oniguruma counts to a property and PCRE2 does not yet.
 struct PropertyDifference {

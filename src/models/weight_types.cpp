@@ -21,7 +21,8 @@ Error bad_override(std::string_view found, std::string_view why) {
 
 Result<bool> matches(const Pattern& pattern, const std::string& name) {
   std::vector<TextSpan> spans;
-  RETURN_IF_ERROR(pattern.find_all(name, spans));
+  PatternFuel fuel(name.size());
+  RETURN_IF_ERROR(pattern.find_all(name, fuel, spans));
   return !spans.empty();
 }
 

@@ -38,13 +38,14 @@ Result<AddedTokens> AddedTokens::build(std::vector<AddedToken> tokens,
             [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   std::vector<PrefixTable::Entry> written, normalized, special;
   std::set<std::string> seen_written, seen_normalized;
+  PatternFuel fuel(0);
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
     added.by_id_[token.id] = i;
     std::string text = token.content;
     if (token.normalized) {
       NormalizedText changed{.text = token.content, .at_input_start = true};
-      if (auto done = apply_normalizers(normalizers, kMaxNormalizedBytes, changed); !done) {
+      if (auto done = apply_normalizers(normalizers, kMaxNormalizedBytes, fuel, changed); !done) {
         return with_context(std::move(done).error(), what);
       }
       text = std::move(changed.text);
@@ -80,6 +81,8 @@ std::string_view AddedTokens::decoded(const AddedToken& token) const {
 
 namespace {
 
+uint64_t max_work(size_t text_bytes) { return 100'000'000 + 1'000 * uint64_t{text_bytes}; }
+
 bool touches(std::span<const ByteRange> ranges, size_t begin, size_t end) {
   const auto after = std::ranges::upper_bound(ranges, begin, {}, &ByteRange::end);
   return after != ranges.end() && after->begin < end;
@@ -88,13 +91,14 @@ bool touches(std::span<const ByteRange> ranges, size_t begin, size_t end) {
 }  // namespace
 
 bool AddedTokens::spells_special(std::string_view text, std::span<const ByteRange> plain) const {
-  if (plain.empty()) return false;
-  for (const AddedToken& token : tokens_) {
-    if (!token.special || token.content.empty()) continue;
-    for (size_t at = text.find(token.content); at != std::string_view::npos;
-         at = text.find(token.content, at + 1)) {
-      if (touches(plain, at, at + token.content.size())) return true;
-    }
+  if (plain.empty() || special_.empty()) return false;
+  uint64_t work = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (!special_.may_start(text[at])) continue;
+    // Where a token touches a plain part, so does the longest that begins at the same place.
+    const PrefixTable::Match match = special_.longest_at(text, at, work);
+    if (match.size > 0 && touches(plain, at, at + match.size)) return true;
+    if (work > max_work(text.size())) return true;  // the slower way says so
   }
   return false;
 }
@@ -104,7 +108,6 @@ Result<void> AddedTokens::cut(Text kind, bool parse_special, TextPieces& pieces,
   const PrefixTable& table = this->table(kind);
   if (table.empty()) return {};
   uint64_t work = 0;
-  const uint64_t max_work = 100'000'000 + 1'000 * uint64_t{pieces.buffer.size()};
   std::vector<TextPieces::Piece> next;
   for (const TextPieces::Piece& piece : pieces.pieces) {
     if (piece.id >= 0) {
@@ -124,7 +127,7 @@ Result<void> AddedTokens::cut(Text kind, bool parse_special, TextPieces& pieces,
         continue;
       }
       const PrefixTable::Match match = table.longest_at(text, at, work);
-      if (work > max_work) {
+      if (work > max_work(pieces.buffer.size())) {
         return Error{.code = ErrorCode::kBadInput,
                      .message = cat("looking for the tokenizer's added tokens takes too much work "
                                     "on this text of ",

@@ -121,9 +121,12 @@ void DecoderRun::step(const ReplaceDecoder& step, State& state, bool) {
     matches_.clear();
     scratch_.clear();
     size_t from = 0;
-    // A pattern that gives up on a token leaves the rest of it as it is: decoding cannot fail.
-    const auto searched = step.pattern.find_all(state.token, matches_);
-    if (!searched) matches_.clear();
+    // Decoding cannot fail: where a pattern gives up, the tokens stay as they are.
+    fuel_.add_text(state.token.size());
+    if (!gave_up_ && !step.pattern.find_all(state.token, fuel_, matches_)) {
+      gave_up_ = true;
+      matches_.clear();
+    }
     for (const TextSpan& match : matches_) {
       scratch_.append(state.token, from, match.begin - from);
       scratch_.append(step.content);

@@ -101,6 +101,8 @@ class DecoderRun {
   const std::vector<DecoderStep>* steps_;
   std::vector<State> states_;
   Chunks in_, out_;
+  PatternFuel fuel_{0};
+  bool gave_up_ = false;  // a pattern took too long: it is not tried again
   std::vector<TextSpan> matches_;
   std::string scratch_;
 };

@@ -7,6 +7,11 @@ namespace quern {
 
 namespace {
 
+struct Limits {
+  size_t max_bytes;
+  PatternFuel& fuel;
+};
+
 /// Keeps the characters for which keep(character) gives a replacement: itself, another, or -1 for
 /// none.
 template <typename Map>
@@ -34,27 +39,27 @@ Error too_large(size_t max_bytes) {
                .try_next = "shorten the text"};
 }
 
-Result<void> apply(const UnicodeNormalizer& step, size_t, NormalizedText& text) {
+Result<void> apply(const UnicodeNormalizer& step, const Limits&, NormalizedText& text) {
   text.text = normalize(text.text, step.form);
   return {};
 }
 
-Result<void> apply(const LowercaseNormalizer&, size_t, NormalizedText& text) {
+Result<void> apply(const LowercaseNormalizer&, const Limits&, NormalizedText& text) {
   text.text = lowercase(text.text);
   return {};
 }
 
-Result<void> apply(const ReplaceNormalizer& step, size_t max_bytes, NormalizedText& text) {
+Result<void> apply(const ReplaceNormalizer& step, const Limits& limits, NormalizedText& text) {
   if (text.text.empty()) return {};
   std::vector<TextSpan> matches;
-  RETURN_IF_ERROR(step.pattern.find_all(text.text, matches));
+  RETURN_IF_ERROR(step.pattern.find_all(text.text, limits.fuel, matches));
   if (matches.empty()) return {};
   std::string out;
   size_t from = 0;
   for (const TextSpan& match : matches) {
     out.append(text.text, from, match.begin - from);
     out.append(step.content);
-    if (out.size() > max_bytes) return too_large(max_bytes);
+    if (out.size() > limits.max_bytes) return too_large(limits.max_bytes);
     from = match.end;
   }
   out.append(text.text, from);
@@ -69,12 +74,12 @@ Result<void> apply(const ReplaceNormalizer& step, size_t max_bytes, NormalizedTe
   return {};
 }
 
-Result<void> apply(const PrependNormalizer& step, size_t, NormalizedText& text) {
+Result<void> apply(const PrependNormalizer& step, const Limits&, NormalizedText& text) {
   if (!text.text.empty()) text.text.insert(0, step.text);
   return {};
 }
 
-Result<void> apply(const StripNormalizer& step, size_t, NormalizedText& text) {
+Result<void> apply(const StripNormalizer& step, const Limits&, NormalizedText& text) {
   size_t begin = 0, end = text.text.size();
   while (step.left && begin < end) {
     const Utf8Step read = read_utf8(text.text, begin);
@@ -92,19 +97,19 @@ Result<void> apply(const StripNormalizer& step, size_t, NormalizedText& text) {
   return {};
 }
 
-Result<void> apply(const StripAccentsNormalizer&, size_t, NormalizedText& text) {
+Result<void> apply(const StripAccentsNormalizer&, const Limits&, NormalizedText& text) {
   map_characters(text, [](char32_t c) { return is_combining_mark(c) ? -1 : int64_t{c}; });
   return {};
 }
 
-Result<void> apply(const ByteLevelNormalizer&, size_t, NormalizedText& text) {
+Result<void> apply(const ByteLevelNormalizer&, const Limits&, NormalizedText& text) {
   std::string out;
   append_byte_level(out, text.text);
   text.text = std::move(out);
   return {};
 }
 
-Result<void> apply(const NmtNormalizer&, size_t, NormalizedText& text) {
+Result<void> apply(const NmtNormalizer&, const Limits&, NormalizedText& text) {
   map_characters(text, [](char32_t c) -> int64_t {
     if ((c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F ||
         c == 0x8F || c == 0x9F) {
@@ -120,11 +125,11 @@ Result<void> apply(const NmtNormalizer&, size_t, NormalizedText& text) {
   return {};
 }
 
-Result<void> apply(const std::shared_ptr<const SentencePieceNormalizer>& step, size_t max_bytes,
+Result<void> apply(const std::shared_ptr<const SentencePieceNormalizer>& step, const Limits& limits,
                    NormalizedText& text) {
   std::string out;
-  if (!step->append_normalized(text.text, text.at_input_start, max_bytes, out))
-    return too_large(max_bytes);
+  if (!step->append_normalized(text.text, text.at_input_start, limits.max_bytes, out))
+    return too_large(limits.max_bytes);
   text.text = std::move(out);
   return {};
 }
@@ -132,10 +137,11 @@ Result<void> apply(const std::shared_ptr<const SentencePieceNormalizer>& step, s
 }  // namespace
 
 Result<void> apply_normalizers(const std::vector<Normalizer>& normalizers, size_t max_bytes,
-                               NormalizedText& text) {
+                               PatternFuel& fuel, NormalizedText& text) {
+  const Limits limits{max_bytes, fuel};
   for (const Normalizer& normalizer : normalizers) {
     RETURN_IF_ERROR(
-        std::visit([&](const auto& step) { return apply(step, max_bytes, text); }, normalizer));
+        std::visit([&](const auto& step) { return apply(step, limits, text); }, normalizer));
     if (text.text.size() > max_bytes) return too_large(max_bytes);
   }
   return {};

@@ -52,6 +52,6 @@ struct NormalizedText {
 /// Applies the normalizers in order. Fails with kBadInput where they would make the text larger
 /// than `max_bytes` or a pattern takes too much work.
 Result<void> apply_normalizers(const std::vector<Normalizer>& normalizers, size_t max_bytes,
-                               NormalizedText& text);
+                               PatternFuel& fuel, NormalizedText& text);
 
 }  // namespace quern

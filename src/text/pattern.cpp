@@ -3,10 +3,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "text/pattern_syntax.h"
 #include "text/utf8.h"
@@ -15,12 +15,13 @@ namespace quern {
 
 namespace {
 
-// What one match may take. Patterns of real tokenizers need a few steps for each character.
-constexpr uint32_t kMatchLimit = 2'000'000;
+// Steps of backtracking. Patterns of real tokenizers need a few for each match, and in the worst
+// case as many as a run of spaces is long; a search that needs more than the first is expensive.
+constexpr uint32_t kCheapMatchLimit = 1'000;
+constexpr uint32_t kMatchLimit = 200'000;
+constexpr size_t kMaxRun = 100'000'000;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 constexpr size_t kJitStackBytes = 512 * 1024;
-// What all matches in one text may take, for patterns that are slow without passing a limit.
-constexpr int64_t kTimeLimitNs = 10'000'000'000;
 
 template <auto Free>
 struct Freed {
@@ -48,6 +49,73 @@ struct Pattern::Compiled {
   bool has_jit = false;
 };
 
+/// One text searched with one pattern, again and again.
+class Pattern::Search {
+ public:
+  Search(const Compiled& compiled, std::string_view text, PatternFuel& fuel)
+      : compiled_(compiled),
+        text_(text),
+        fuel_(fuel),
+        data_(pcre2_match_data_create_from_pattern(compiled.code.get(), nullptr)),
+        context_(pcre2_match_context_create(nullptr)) {
+    ENSURE(data_ != nullptr && context_ != nullptr);
+    pcre2_set_heap_limit(context_.get(), kHeapLimitKib);
+    pcre2_set_match_limit(context_.get(), kCheapMatchLimit);
+  }
+
+  /// Finds the first match at `at` or later: PCRE2's return value.
+  int from(size_t at) {
+    const int found = cheaply_from(at);
+    return found == PCRE2_ERROR_MATCHLIMIT ? patiently_from(at) : found;
+  }
+  TextSpan match() const {
+    const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data_.get());
+    return {bounds[0], bounds[1]};
+  }
+
+ private:
+  int run(size_t at, uint32_t options) {
+    return pcre2_match(compiled_.code.get(), reinterpret_cast<PCRE2_SPTR>(text_.data()),
+                       text_.size(), at, PCRE2_NO_UTF_CHECK | options, data_.get(), context_.get());
+  }
+
+  int cheaply_from(size_t at) {
+    if (!compiled_.has_jit) return run(at, PCRE2_NO_JIT);
+    int found = run(at, 0);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr) {
+      stack_.reset(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr));
+      pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+      found = run(at, 0);
+    }
+    // The interpreter keeps its state on the heap, up to the heap limit.
+    return found == PCRE2_ERROR_JIT_STACKLIMIT ? run(at, PCRE2_NO_JIT) : found;
+  }
+
+  /// The limit counts anew at each place where a match might begin, so each place is tried by
+  /// itself, and each expensive one takes fuel.
+  int patiently_from(size_t at) {
+    while (true) {
+      int found = run(at, PCRE2_NO_JIT | PCRE2_ANCHORED);
+      const uint32_t longest_run = static_cast<uint32_t>(std::min(text_.size(), kMaxRun));
+      for (const uint32_t steps : {kMatchLimit, 4 * longest_run}) {
+        if (found != PCRE2_ERROR_MATCHLIMIT || !fuel_.take(steps)) break;
+        pcre2_set_match_limit(context_.get(), steps);
+        found = run(at, PCRE2_NO_JIT | PCRE2_ANCHORED);
+        pcre2_set_match_limit(context_.get(), kCheapMatchLimit);
+      }
+      if (found != PCRE2_ERROR_NOMATCH || at >= text_.size()) return found;
+      at += read_utf8(text_, at).size;
+    }
+  }
+
+  const Compiled& compiled_;
+  std::string_view text_;
+  PatternFuel& fuel_;
+  MatchData data_;
+  MatchContext context_;
+  JitStack stack_;  // made when the 32 KiB that JIT code has of itself are not enough
+};
+
 Result<Pattern> Pattern::expression(std::string_view expression, std::string_view what) {
   ASSIGN_OR_RETURN(const std::string translated, to_pcre2_syntax(expression, what));
   const CompileContext context(pcre2_compile_context_create(nullptr));
@@ -63,7 +131,8 @@ Result<Pattern> Pattern::expression(std::string_view expression, std::string_vie
       PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_UTF_CHECK, &code,
       &offset, context.get()));
   if (compiled->code == nullptr) {
-    return Error{.code = ErrorCode::kBadFile,
+    const bool unknown_property = code == PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY;
+    return Error{.code = unknown_property ? ErrorCode::kUnsupported : ErrorCode::kBadFile,
                  .message = cat(what, ": the pattern \"", expression.substr(0, 200),
                                 "\" is no regular expression: ", pcre2_message(code)),
                  .what = std::string(what),
@@ -85,7 +154,8 @@ Pattern Pattern::literal(std::string_view text) {
   return pattern;
 }
 
-Result<void> Pattern::find_all(std::string_view text, std::vector<TextSpan>& matches) const {
+Result<void> Pattern::find_all(std::string_view text, PatternFuel& fuel,
+                               std::vector<TextSpan>& matches) const {
   if (compiled_ == nullptr) {
     for (size_t at = text.find(text_); at != std::string_view::npos;
          at = text.find(text_, at + text_.size())) {
@@ -93,59 +163,27 @@ Result<void> Pattern::find_all(std::string_view text, std::vector<TextSpan>& mat
     }
     return {};
   }
-  const MatchData data(pcre2_match_data_create_from_pattern(compiled_->code.get(), nullptr));
-  const MatchContext context(pcre2_match_context_create(nullptr));
-  ENSURE(data != nullptr && context != nullptr);
-  pcre2_set_match_limit(context.get(), kMatchLimit);
-  pcre2_set_heap_limit(context.get(), kHeapLimitKib);
-  JitStack stack;  // made when the 32 KiB that JIT code has of itself are not enough
-
-  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const auto match_at = [&](size_t at) {
-    int found = PCRE2_ERROR_JIT_STACKLIMIT;
-    if (compiled_->has_jit) {
-      found = pcre2_match(compiled_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
-                          data.get(), context.get());
-      if (found == PCRE2_ERROR_JIT_STACKLIMIT && stack == nullptr) {
-        stack.reset(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr));
-        pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
-        found = pcre2_match(compiled_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK,
-                            data.get(), context.get());
-      }
-    }
-    if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
-      // The interpreter keeps its state on the heap, up to the heap limit.
-      found = pcre2_match(compiled_->code.get(), subject, text.size(), at,
-                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(), context.get());
-    }
-    return found;
-  };
-
-  const int64_t start_ns = steady_clock().now_ns();
-  uint32_t tries = 0;
+  Search search(*compiled_, text, fuel);
   size_t at = 0;
   size_t last_end = std::string_view::npos;
   while (at <= text.size()) {
-    const int found = match_at(at);
+    const int found = search.from(at);
     if (found == PCRE2_ERROR_NOMATCH) break;
-    const bool slow = (++tries % 16 == 0) && steady_clock().now_ns() - start_ns > kTimeLimitNs;
-    if (found < 0 || slow) {
+    if (found < 0) {
       return Error{.code = ErrorCode::kBadInput,
                    .message = cat("the tokenizer's pattern \"", text_.substr(0, 200),
-                                  "\" takes too much work on this text of ", text.size(), " bytes",
-                                  slow ? std::string() : cat(": ", pcre2_message(found)),
-                                  "; shorten the text"),
+                                  "\" takes too much work on this text of ", text.size(),
+                                  " bytes: ", pcre2_message(found), "; shorten the text"),
                    .what = "pattern",
                    .try_next = "shorten the text"};
     }
-    const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
-    const TextSpan match{bounds[0], bounds[1]};
+    const TextSpan match = search.match();
     if (match.begin == match.end && match.end == last_end) {
       if (at >= text.size()) break;
       at += read_utf8(text, at).size;
       continue;
     }
-    // A lookbehind with \K could start before the end of the last match; \K is not accepted.
+    // Only \K could make a match begin before the search did; it is not accepted.
     ENSURE(match.begin >= at && match.begin <= match.end, "a match runs forward");
     matches.push_back(match);
     at = match.end;

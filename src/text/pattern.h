@@ -18,6 +18,23 @@ struct TextSpan {
   friend bool operator==(const TextSpan&, const TextSpan&) = default;
 };
 
+/// How many steps of backtracking all the expensive searches for one text may take, so that a
+/// pattern that backtracks for ages ends in an error, the same one on every machine.
+class PatternFuel {
+ public:
+  explicit PatternFuel(size_t text_bytes) { add_text(text_bytes); }
+  void add_text(size_t bytes) { left_ += 64 * uint64_t{bytes}; }
+  /// False where fewer steps are left.
+  bool take(uint64_t steps) {
+    if (steps > left_) return false;
+    left_ -= steps;
+    return true;
+  }
+
+ private:
+  uint64_t left_ = 200'000'000;
+};
+
 /// A search pattern of a tokenizer: a literal text or a regular expression. Immutable, shared
 /// between threads.
 class Pattern {
@@ -31,10 +48,12 @@ class Pattern {
   /// Adds to `matches` every match in `text` (valid UTF-8), left to right, none overlapping. An
   /// empty match directly behind another match does not count. Fails with kBadInput where the
   /// pattern takes too much work on this text.
-  Result<void> find_all(std::string_view text, std::vector<TextSpan>& matches) const;
+  Result<void> find_all(std::string_view text, PatternFuel& fuel,
+                        std::vector<TextSpan>& matches) const;
 
  private:
   struct Compiled;
+  class Search;
   Pattern() = default;
 
   std::shared_ptr<const Compiled> compiled_;  // absent for a literal

@@ -43,13 +43,14 @@ void append_ranges(std::string& out, const CodePointRange* first, const CodePoin
   }
 }
 
-const std::string& word_set() {
-  static const std::string set = [] {
-    std::string out(kWordCategories);
-    append_ranges(out, std::begin(kNewInWord), std::end(kNewInWord));
-    return out;
-  }();
-  return set;
+/// \w as a member of a class; by itself it has six characters more.
+std::string word_set(bool inside_class) {
+  std::string out(kWordCategories);
+  append_ranges(out, std::begin(kNewInWord), std::end(kNewInWord));
+  if (!inside_class) {
+    append_ranges(out, std::begin(kWordOutsideClasses), std::end(kWordOutsideClasses));
+  }
+  return out;
 }
 
 bool is_hex_digit(char c) {
@@ -109,6 +110,14 @@ class Translator {
     if (name.starts_with('^')) {
       negative = !negative;
       name.remove_prefix(1);
+    }
+    // Oniguruma's names of the POSIX classes, which mean other sets in PCRE2.
+    constexpr std::string_view kPosix =
+        " alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit ";
+    std::string lower(name);
+    for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    if (name.size() > 2 && kPosix.find(cat(" ", lower, " ")) != std::string_view::npos) {
+      return refuse(cat("uses \\p{", name, "}, which is not supported"));
     }
     for (const char c : name) {
       const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
@@ -181,7 +190,7 @@ class Translator {
       out_ += cat(named.second ? "[^" : "[", property_set(named.first), "]");
       return {};
     }
-    const std::string& word = word_set();
+    const std::string word = word_set(false);
     std::string replacement;
     switch (c) {
       case 's':
@@ -253,7 +262,7 @@ class Translator {
         out_ += kNotSpaces;
         break;
       case 'w':
-        out_ += word_set();
+        out_ += word_set(true);
         break;
       case 'd':
         out_ += property_set("Nd");
@@ -304,17 +313,14 @@ class Translator {
         const size_t end = in_.find(":]", at_);
         if (end == std::string_view::npos) return refuse("has [: without :]");
         const std::string_view name = in_.substr(at_ + 2, end - at_ - 2);
-        constexpr std::array<std::string_view, 3> kSame = {"alpha", "upper", "lower"};
         if (name == "space") {
           out_ += kSpaces;
         } else if (name == "digit") {
           out_ += property_set("Nd");
         } else if (name == "word") {
-          out_ += word_set();
+          out_ += word_set(true);
         } else if (name == "xdigit") {
           out_ += "0-9a-fA-F";
-        } else if (name == kSame[0] || name == kSame[1] || name == kSame[2]) {
-          out_ += cat("[:", name, ":]");
         } else {
           return refuse(cat("uses [:", name, ":], which is not supported"));
         }

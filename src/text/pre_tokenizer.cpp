@@ -20,10 +20,11 @@ struct Part {
 
 /// Working memory of one pass over all pieces.
 struct SplitScratch {
-  std::vector<TextSpan> matches;
-  std::vector<Part> parts;
-  std::vector<TextSpan> spans;  // what the text is cut into; may have gaps
-  std::string rewritten;
+  PatternFuel& fuel;
+  std::vector<TextSpan> matches = {};
+  std::vector<Part> parts = {};
+  std::vector<TextSpan> spans = {};  // what the text is cut into; may have gaps
+  std::string rewritten = {};
 };
 
 void cover(std::string_view text, bool invert, SplitScratch& scratch) {
@@ -112,7 +113,7 @@ Result<bool> split(const ByteLevelPreTokenizer& step, std::string_view text, boo
     text = scratch.rewritten;
   }
   if (step.uses_pattern) {
-    RETURN_IF_ERROR(step.pattern.find_all(text, scratch.matches));
+    RETURN_IF_ERROR(step.pattern.find_all(text, scratch.fuel, scratch.matches));
     cover(text, false, scratch);
     cut(SplitBehavior::kIsolated, scratch);
   } else {
@@ -132,7 +133,7 @@ Result<bool> split(const ByteLevelPreTokenizer& step, std::string_view text, boo
 
 Result<bool> split(const SplitPreTokenizer& step, std::string_view text, bool,
                    SplitScratch& scratch) {
-  RETURN_IF_ERROR(step.pattern.find_all(text, scratch.matches));
+  RETURN_IF_ERROR(step.pattern.find_all(text, scratch.fuel, scratch.matches));
   cover(text, step.invert, scratch);
   cut(step.behavior, scratch);
   return false;
@@ -243,8 +244,8 @@ Error too_large(size_t max_bytes) {
 }  // namespace
 
 Result<void> apply_pre_tokenizers(const std::vector<PreTokenizer>& pre_tokenizers, size_t max_bytes,
-                                  TextPieces& pieces) {
-  SplitScratch scratch;
+                                  PatternFuel& fuel, TextPieces& pieces) {
+  SplitScratch scratch{.fuel = fuel};
   std::vector<TextPieces::Piece> next;
   for (const PreTokenizer& pre_tokenizer : pre_tokenizers) {
     next.clear();

@@ -83,6 +83,6 @@ extern const std::string_view kGpt2Pattern;
 /// Applies the pre-tokenizers in order to the pieces without an id. Fails with kBadInput where the
 /// buffer would pass `max_bytes` or a pattern takes too much work.
 Result<void> apply_pre_tokenizers(const std::vector<PreTokenizer>& pre_tokenizers, size_t max_bytes,
-                                  TextPieces& pieces);
+                                  PatternFuel& fuel, TextPieces& pieces);
 
 }  // namespace quern

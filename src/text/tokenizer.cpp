@@ -132,6 +132,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
   RETURN_IF_ERROR(impl_->added.cut(AddedTokens::Text::kWritten, options.parse_special, written));
 
   const size_t max_bytes = max_rewritten_bytes(written.buffer.size());
+  PatternFuel fuel(written.buffer.size());
   TextPieces pieces;
   if (parts.normalizers.empty()) {
     pieces = std::move(written);
@@ -143,7 +144,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
       }
       NormalizedText normalized{.text = std::string(written.text(piece)),
                                 .at_input_start = piece.at_input_start};
-      RETURN_IF_ERROR(apply_normalizers(parts.normalizers, max_bytes, normalized));
+      RETURN_IF_ERROR(apply_normalizers(parts.normalizers, max_bytes, fuel, normalized));
       if (normalized.text.empty()) continue;
       pieces.pieces.push_back(
           {pieces.buffer.size(), normalized.text.size(), -1, normalized.at_input_start});
@@ -151,7 +152,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
     }
   }
   RETURN_IF_ERROR(impl_->added.cut(AddedTokens::Text::kNormalized, options.parse_special, pieces));
-  RETURN_IF_ERROR(apply_pre_tokenizers(parts.pre_tokenizers, max_bytes, pieces));
+  RETURN_IF_ERROR(apply_pre_tokenizers(parts.pre_tokenizers, max_bytes, fuel, pieces));
 
   std::vector<int32_t> ids;
   ids.reserve(pieces.buffer.size() / 3 + 4);

@@ -89,6 +89,8 @@ Result<std::vector<AddedToken>> read_added_tokens(const JsonObject& tokenizer,
   std::vector<AddedToken> added;
   if (!tokenizer.find("added_tokens")) return added;
   std::unordered_map<std::string, size_t> seen;
+  size_t misplaced = 0;
+  std::string first_misplaced;
   auto next_id = static_cast<int32_t>(tokens.num_tokens());
   ASSIGN_OR_RETURN(const JsonArray list, tokenizer.array("added_tokens"));
   for (const JsonValue value : list) {
@@ -113,11 +115,15 @@ Result<std::vector<AddedToken>> read_added_tokens(const JsonObject& tokenizer,
     }
     token.id = tokens.find(token.content);
     if (token.id < 0) token.id = next_id++;
-    if (static_cast<uint64_t>(token.id) != id) {
-      log_warning(cat(entry.path(), ": \"", token.content.substr(0, 80), "\" has id ", id,
-                      ", but its place gives it ", token.id, ", which is used"));
+    if (static_cast<uint64_t>(token.id) != id && ++misplaced == 1) {
+      first_misplaced = cat("\"", token.content.substr(0, 80), "\" has id ", id,
+                            ", but its place gives it ", token.id);
     }
     added.push_back(std::move(token));
+  }
+  if (misplaced > 0) {
+    log_warning(cat(tokenizer.path(), ": the ids of ", misplaced, " added tokens are not those ",
+                    "that the library gives them and quern uses; the first: ", first_misplaced));
   }
   return added;
 }
