@@ -20,7 +20,7 @@ constexpr Flag kFlags[] = {
 
     {"--executor", "", kValue, kLoad, "NAME", "cpu (default) or reference"},
     {"--isa", "", kValue, kLoad, "LEVEL",
-     "auto (default), avx2, avxvnni, avx512, avx512vnni, avx512bf16, avx512fp16"},
+     "auto (default), avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx"},
     {"--threads", "-t", kValue, kLoad, "N", "default: the cores this process may use"},
     {"--dtype", "", kValue, kLoad, "TYPE",
      "weights: auto (as stored), f32, bf16, f16, q8_0, q4_0, q4_1"},
