@@ -99,19 +99,24 @@ Result<Json> parse_json(std::string_view text, std::string_view what, ErrorCode 
   auto refuse = [&](std::string_view why) { return not_json(what, why, code); };
   if (const auto why = too_deep(text)) return refuse(*why);
   std::vector<std::set<std::string>> keys;
-  std::optional<std::string> duplicate;
+  std::optional<std::string> complaint;
   const auto watch = [&](int, Json::parse_event_t event, Json& value) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key) {
+    if (event == Json::parse_event_t::key && !complaint) {
       const auto& key = value.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) duplicate = key;
+      if (!keys.back().insert(key).second) {
+        complaint = cat("the key \"", key, "\" stands twice in one object");
+      }
+      if (keys.back().size() > kMaxJsonKeys) {
+        complaint = cat("an object has more than ", kMaxJsonKeys, " keys");
+      }
     }
-    return true;
+    return !complaint;  // the rest is read, but no longer kept
   };
   try {
     Json value = Json::parse(text.begin(), text.end(), watch);
-    if (duplicate) return refuse(cat("the key \"", *duplicate, "\" stands twice in one object"));
+    if (complaint) return refuse(*complaint);
     return value;
   } catch (const nlohmann::json::exception& failure) {
     return refuse(reason_in(failure.what()));

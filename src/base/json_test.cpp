@@ -12,6 +12,18 @@ TEST(Json, RefusesADuplicateKeyAndNamesIt) {
   EXPECT_NE(result.error().message.find("\"a\" stands twice"), std::string::npos);
 }
 
+TEST(Json, RefusesAnObjectWithMoreKeysThanTheLimit) {
+  const auto object_of = [](size_t keys) {
+    std::string text = "{";
+    for (size_t i = 0; i < keys; ++i) text += (i ? ",\"" : "\"") + std::to_string(i) + "\":0";
+    return text + "}";
+  };
+  EXPECT_TRUE(parse_json(object_of(kMaxJsonKeys), "f"));
+  const auto result = parse_json(object_of(10 * kMaxJsonKeys), "f");
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message.find("more than 20000 keys"), std::string::npos);
+}
+
 TEST(Json, RefusesNestingBeyondTheLimitBeforeParsing) {
   const std::string deep(100'000, '[');
   const auto result = parse_json(deep, "deep.json");

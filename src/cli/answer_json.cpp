@@ -53,9 +53,8 @@ std::string hex16(uint64_t value) {
 
 int64_t process_start_ns() {
   const Result<std::string> stat = read_file("/proc/self/stat", 1 << 16);
-  const Result<std::string> uptime = read_file("/proc/uptime", 1 << 16);
   const int64_t now_ns = steady_clock().now_ns();
-  if (!stat || !uptime) return now_ns;
+  if (!stat) return now_ns;
   // The name in parentheses may hold anything; field 22 counts from the start of the line.
   std::string_view rest = *stat;
   rest.remove_prefix(std::min(rest.rfind(')') + 2, rest.size()));
@@ -63,10 +62,10 @@ int64_t process_start_ns() {
     rest.remove_prefix(std::min(rest.find(' ') + 1, rest.size()));
   }
   const auto ticks = parse_integer<int64_t>(rest.substr(0, rest.find(' ')));
-  const auto up = parse_number(std::string_view(*uptime).substr(0, uptime->find(' ')));
-  if (!ticks || !up) return now_ns;
-  const double start_s = static_cast<double>(*ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-  return now_ns - static_cast<int64_t>((*up - start_s) * 1e9);
+  timespec up;
+  if (!ticks || ::clock_gettime(CLOCK_BOOTTIME, &up) != 0) return now_ns;
+  const int64_t tick_ns = 1'000'000'000 / ::sysconf(_SC_CLK_TCK);
+  return now_ns - (up.tv_sec * 1'000'000'000 + up.tv_nsec - *ticks * tick_ns);
 }
 
 Json timings_json(const RequestResult& result, int64_t load_ns) {

@@ -120,7 +120,6 @@ struct KernelTable {
   // Products. The shape depends on the number of tokens only.
   TileShape (*float_shape)(int64_t tokens) = nullptr;
   TileShape (*int8_shape)(int64_t tokens) = nullptr;
-  bool bf16_pairs = false;  // bf16 weights are multiplied as kBf16Pairs
   /// Fills the form for tokens [begin, end) of x [tokens][stride]. `form` holds the destinations.
   void (*fill_float)(const RowForm& form, float* out, const float* x, int64_t stride, int64_t begin,
                      int64_t end) = nullptr;
@@ -128,10 +127,11 @@ struct KernelTable {
                     int64_t end) = nullptr;
   void (*fill_pairs)(const RowForm& form, uint32_t* out, const float* x, int64_t stride,
                      int64_t begin, int64_t end) = nullptr;
-  /// By PanelKind: with the activations as floats (or as bf16 pairs, for kBF16 where bf16_pairs),
-  /// and as int8 (nullptr for float weights).
+  /// By PanelKind: with the activations as floats, and as int8 (nullptr for float weights).
   void (*multiply_float[kNumPanelKinds])(const MultiplyArgs& args) = {};
   void (*multiply_int8[kNumPanelKinds])(const MultiplyArgs& args) = {};
+  /// kBF16 with the activations as kBf16Pairs; nullptr where the level cannot.
+  void (*multiply_pairs)(const MultiplyArgs& args) = nullptr;
   void (*finish)(const FinishArgs& args) = nullptr;
 
   // Rows.

@@ -10,8 +10,7 @@ namespace {
 
 constexpr KernelTable make_bf16_table() {
   KernelTable table = make_table(Isa::kAvx512Bf16);
-  table.bf16_pairs = true;
-  table.multiply_float[static_cast<int>(PanelKind::kBF16)] = multiply_pairs;
+  table.multiply_pairs = multiply_pairs;
   return table;
 }
 

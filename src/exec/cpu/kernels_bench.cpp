@@ -65,9 +65,10 @@ void multiply(benchmark::State& state, DType dtype, Isa isa, bool int8, int64_t 
     form.scaled_sum = scales.as<float>(tokens * cols / 4);
     kernels.fill_int8(form, x.as<float>(0), cols, 0, tokens);
     kernel = kernels.multiply_int8[kind];
-  } else if (kernels.bf16_pairs && dtype == DType::of<BF16>()) {
+  } else if (kernels.multiply_pairs != nullptr && dtype == DType::of<BF16>()) {
     kernels.fill_pairs(form, form_memory.as<uint32_t>(0), x.as<float>(0), cols, 0, tokens);
     form.pairs = form_memory.as<uint32_t>(0);
+    kernel = kernels.multiply_pairs;
   } else {
     kernels.fill_float(form, form_memory.as<float>(0), x.as<float>(0), cols, 0, tokens);
     form.f32 = form_memory.as<float>(0);

@@ -136,8 +136,10 @@ std::vector<float> multiply_int8(const KernelTable& kernels, Packed& weight,
                   kernels.int8_shape(tokens).panels);
 }
 
+/// With the activations as floats, or as pairs of bf16.
 std::vector<float> multiply_float(const KernelTable& kernels, Packed& weight,
-                                  const std::vector<float>& x, int64_t tokens) {
+                                  const std::vector<float>& x, int64_t tokens,
+                                  bool in_pairs = false) {
   RowForm form;
   form.tokens = tokens;
   form.cols = weight.num_cols;
@@ -145,13 +147,13 @@ std::vector<float> multiply_float(const KernelTable& kernels, Packed& weight,
   form.width = shape.width;
   std::vector<float> tiled(static_cast<size_t>(tokens * form.cols));
   std::vector<uint32_t> pairs(static_cast<size_t>(tokens * ((form.cols + 1) / 2)));
-  if (kernels.bf16_pairs && weight.layout.kind() == PanelKind::kBF16) {
+  if (in_pairs) {
     kernels.fill_pairs(form, pairs.data(), x.data(), form.cols, 0, tokens);
     form.pairs = pairs.data();
-  } else {
-    kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, tokens);
-    form.f32 = tiled.data();
+    return multiply(kernels.multiply_pairs, weight, form, shape.panels);
   }
+  kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, tokens);
+  form.f32 = tiled.data();
   return multiply(kernels.multiply_float[static_cast<int>(weight.layout.kind())], weight, form,
                   shape.panels);
 }
@@ -323,7 +325,6 @@ TEST_P(EveryLevel, NanAndInfinityInARowShowInItsProductsOnly) {
 
 TEST_P(EveryLevel, FloatProductsAreOneFmaPerStepInOneLane) {
   for (const DType dtype : DType::all()) {
-    if (kernels().bf16_pairs && dtype == DType::of<BF16>()) continue;  // an arithmetic of its own
     const int64_t odd = dtype.is_float() ? 1 : 0;
     for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{37, 96 + odd}, {65, 1056 - odd}}) {
       Packed weight(dtype, rows, cols, 17);
@@ -357,7 +358,7 @@ TEST(Levels, Bf16PairsAreCloseAndTheSameAloneAndInCompany) {
   std::vector<float> alone;
   for (int64_t t = 0; t < 70; ++t) {
     const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
-    const std::vector<float> out = multiply_float(kernels, weight, one, 1);
+    const std::vector<float> out = multiply_float(kernels, weight, one, 1, true);
     alone.insert(alone.end(), out.begin(), out.end());
     for (int64_t r = 0; r < rows; ++r) {
       double want = 0, size = 0;
@@ -372,7 +373,7 @@ TEST(Levels, Bf16PairsAreCloseAndTheSameAloneAndInCompany) {
   }
   for (const int64_t tokens : kTokenCounts) {
     const std::vector<float> some(x.begin(), x.begin() + tokens * cols);
-    expect_same_bits(multiply_float(kernels, weight, some, tokens),
+    expect_same_bits(multiply_float(kernels, weight, some, tokens, true),
                      {alone.begin(), alone.begin() + tokens * rows}, cat(tokens, " tokens"));
   }
 }

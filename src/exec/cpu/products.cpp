@@ -20,11 +20,11 @@ int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to;
 }  // namespace
 
 RowFormKind Products::form_kind(const PanelLayout& layout) const {
-  if (layout.is_float()) {
-    return layout.kind() == PanelKind::kBF16 && kernels_.bf16_pairs ? RowFormKind::kBf16Pairs
-                                                                    : RowFormKind::kFloat;
-  }
-  return activations_ == Activations::kF32 ? RowFormKind::kFloat : RowFormKind::kInt8;
+  if (activations_ == Activations::kF32) return RowFormKind::kFloat;
+  if (!layout.is_float()) return RowFormKind::kInt8;
+  return layout.kind() == PanelKind::kBF16 && kernels_.multiply_pairs != nullptr
+             ? RowFormKind::kBf16Pairs
+             : RowFormKind::kFloat;
 }
 
 TileShape Products::tile_shape(RowFormKind kind, int64_t tokens) const {
@@ -111,9 +111,17 @@ void Products::multiply(std::span<const PanelRange> ranges, float* sums,
     }
     args.x = &x;
     const auto index = static_cast<size_t>(layout.kind());
-    const auto kernel =
-        kind == RowFormKind::kInt8 ? kernels_.multiply_int8[index] : kernels_.multiply_float[index];
-    kernel(args);
+    switch (kind) {
+      case RowFormKind::kFloat:
+        kernels_.multiply_float[index](args);
+        break;
+      case RowFormKind::kInt8:
+        kernels_.multiply_int8[index](args);
+        break;
+      case RowFormKind::kBf16Pairs:
+        kernels_.multiply_pairs(args);
+        break;
+    }
     args.sums += args.num_panels * kPanelRows;
     args.num_panels = 0;
   }
