@@ -272,7 +272,7 @@ std::string help_text(const CommandSyntax& syntax) {
       lines += cat("  ", names,
                    names.size() < 30 ? std::string(30 - names.size(), ' ')
                                      : std::string("\n") + std::string(32, ' '),
-                   f.help, "\n");
+                   f.help, f.names != nullptr ? f.names() : std::string(), "\n");
     }
     if (!lines.empty()) out += cat("\n", title, ":\n", lines);
   }

@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "base/ensure.h"
+#include "exec/cpu/isa.h"
+#include "llm/run_plan.h"
+#include "tensor/dtype.h"
 
 namespace quern {
 
@@ -18,12 +21,12 @@ constexpr Flag kFlags[] = {
     {"--verbose", "", kSwitch, kOutput, "", "durations and rates on stderr at the end"},
     {"--log-level", "", kValue, kOutput, "LEVEL", "debug, info, warning (default), error or off"},
 
-    {"--executor", "", kValue, kLoad, "NAME", "cpu (default) or reference"},
+    {"--executor", "", kValue, kLoad, "NAME", "default cpu; ", executor_names},
     {"--isa", "", kValue, kLoad, "LEVEL",
-     "auto (default), avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx"},
+     "auto (default), ", cpu::isa_names},
     {"--threads", "-t", kValue, kLoad, "N", "default: the cores this process may use"},
     {"--dtype", "", kValue, kLoad, "TYPE",
-     "weights: auto (as stored), f32, bf16, f16, q8_0, q4_0, q4_1"},
+     "weights: auto (as stored), ", dtype_names},
     {"--dtype-override", "", kRepeatable, kLoad, "REGEX=TYPE",
      "for weights whose name matches; the first match wins"},
     {"--activations", "", kValue, kLoad, "KIND",

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace quern {
@@ -25,6 +26,7 @@ struct Flag {
   FlagGroup group = FlagGroup::kCommand;
   std::string_view value;  // its placeholder in --help
   std::string_view help;
+  std::string (*names)() = nullptr;  // the rest of the help: names that a list elsewhere holds
 };
 
 /// All flags, in the order of --help.

@@ -85,9 +85,13 @@ class Executor {
   virtual int num_threads() const { return 1; }
 };
 
-/// One way to run a Program. `need` is pure: no file, no device.
+/// One way to run a Program. `check` and `need` are pure: no file, no device.
 struct ExecutorKind {
   std::string_view name;
+  /// Refuses what this executor has no form of: a step, a weight's type, the keys' type, an option.
+  /// `need` and `load` are only for what has passed.
+  Result<void> (*check)(const Program& program, const WeightTypes& types, DType kv_dtype,
+                        const ExecOptions& options);
   MemoryNeed (*need)(const Program& program, const WeightTypes& types, const ExecShape& shape,
                      const ExecOptions& options);
   Result<std::unique_ptr<Executor>> (*load)(const Program& program, const WeightTypes& types,

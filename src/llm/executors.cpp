@@ -15,12 +15,17 @@ constexpr std::array kExecutors = {&kCpuExecutor, &kReferenceExecutor};
 
 std::span<const ExecutorKind* const> executors() { return kExecutors; }
 
+std::string executor_names() {
+  std::string names;
+  for (const ExecutorKind* kind : kExecutors) names += cat(names.empty() ? "" : ", ", kind->name);
+  return names;
+}
+
 Result<const ExecutorKind*> find_executor(std::string_view name) {
-  std::string known;
   for (const ExecutorKind* kind : kExecutors) {
     if (kind->name == name) return kind;
-    known += cat(known.empty() ? "" : ", ", kind->name);
   }
+  const std::string known = executor_names();
   return Error{.code = ErrorCode::kUnsupported,
                .message = cat("--executor ", name,
                               ": there is no such executor in this build; "

@@ -108,14 +108,14 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
   ASSIGN_OR_RETURN(const ExecutorKind* executor, find_executor(options.executor));
   RunPlan plan;
   ASSIGN_OR_RETURN(plan.program, fuse(model.program, options.fuse));
-  ASSIGN_OR_RETURN(WeightChoice weights,
-                   choose_weight_types(plan.program, *model.weights, options.dtype,
-                                       options.dtype_overrides));
+  ASSIGN_OR_RETURN(
+      WeightChoice weights,
+      choose_weight_types(plan.program, *model.weights, options.dtype, options.dtype_overrides));
   plan.types = std::move(weights.types);
   plan.fallbacks = std::move(weights.fallbacks);
-  plan.shape.kv_dtype =
-      options.kv_cache_dtype.value_or(default_kv_dtype(plan.program, plan.types));
+  plan.shape.kv_dtype = options.kv_cache_dtype.value_or(default_kv_dtype(plan.program, plan.types));
   plan.shape.no_kv_cache = options.no_kv_cache;
+  RETURN_IF_ERROR(executor->check(plan.program, plan.types, plan.shape.kv_dtype, options.exec));
   for (size_t group = 0; group < plan.program.kv_groups.size(); ++group) {
     plan.kv_bytes_per_token +=
         kv_bytes_per_token(plan.program, static_cast<int32_t>(group), plan.shape.kv_dtype);

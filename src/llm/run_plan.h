@@ -62,6 +62,8 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options);
 
 /// Every executor, by the word of --executor.
 std::span<const ExecutorKind* const> executors();
+/// Their names, with commas.
+std::string executor_names();
 /// kUnsupported, with the list, for a name that is not there.
 Result<const ExecutorKind*> find_executor(std::string_view name);
 

@@ -93,6 +93,12 @@ class CpuExecutor final : public Executor {
     results_.reserve(static_cast<size_t>(loaded_.shape.max_wanted_rows));
   }
 
+  static bool can_run(const Step& step) {
+    return std::visit(
+        []<typename S>(const S&) { return requires(CpuExecutor& e, const S& s) { e.run(s); }; },
+        step);
+  }
+
   const Capabilities& capabilities() const override { return capabilities_; }
   std::string isa() const override { return std::string(cpu::isa_name(loaded_.isa)); }
   int num_threads() const override { return pool_.num_threads(); }
@@ -113,7 +119,11 @@ class CpuExecutor final : public Executor {
     for (size_t i = 0; i < program_.steps.size(); ++i) {
       const Step& step = program_.steps[i];
       const TraceSpan span(trace_, step_name(step).data(), static_cast<int64_t>(i));
-      std::visit([&](const auto& s) { run(s); }, step);
+      std::visit(
+          [&](const auto& s) {
+            if constexpr (requires { run(s); }) run(s);
+          },
+          step);
       Forget forget{products_};
       visit_operands(step, forget);
     }
@@ -400,19 +410,32 @@ MemoryNeed cpu_need(const Program& program, const WeightTypes& types, const Exec
           .other = plan.other_bytes};
 }
 
-/// What this executor has no form of, refused before anything is read.
-Result<void> check(const Program& program, const WeightTypes& types, const ExecShape& shape,
-                   const ExecOptions& options) {
-  const DType kv = shape.kv_dtype;
-  if (!program.kv_layers.empty() && !kv.is_float()) {
+Result<void> cpu_check(const Program& program, const WeightTypes& types, DType kv_dtype,
+                       const ExecOptions& options) {
+  if (const auto isa = cpu::choose_isa(options.isa); !isa) return isa.error();
+  for (const Step& step : program.steps) {
+    if (!CpuExecutor::can_run(step)) {
+      return Error{ErrorCode::kUnsupported, cat("step ", step_name(step),
+                                                ": the cpu executor does not have it; run with "
+                                                "--executor reference")};
+    }
+  }
+  if (!program.kv_layers.empty() && !kv_dtype.is_float()) {
     return Error{ErrorCode::kUnsupported,
-                 cat("keys and values as ", kv.name(),
+                 cat("keys and values as ", kv_dtype.name(),
                      ": the cpu executor keeps them as f32, f16 or bf16, choose one of these")};
   }
   bool any_block_weight = false;
   for (size_t i = 0; i < program.weights.size(); ++i) {
-    any_block_weight |= program.weights[i].kind == WeightDecl::Kind::kMatrix &&
-                        !types[WeightId{static_cast<int32_t>(i)}].is_float();
+    const WeightDecl& decl = program.weights[i];
+    if (decl.kind != WeightDecl::Kind::kMatrix) continue;
+    const DType dtype = types[WeightId{static_cast<int32_t>(i)}];
+    any_block_weight |= !dtype.is_float();
+    if (!cpu::PanelLayout::of(dtype, decl.cols)) {
+      return Error{ErrorCode::kUnsupported,
+                   cat("weight ", decl.name, ": rows of ", decl.cols, " values as ", dtype.name(),
+                       " cannot be packed for the CPU, choose another --dtype")};
+    }
   }
   if (options.activations == Activations::kInt8 && !any_block_weight) {
     return Error{ErrorCode::kUsage,
@@ -437,7 +460,6 @@ Result<void> check(const Program& program, const WeightTypes& types, const ExecS
 Result<std::unique_ptr<Executor>> cpu_load(const Program& program, const WeightTypes& types,
                                            const WeightSource& source, const ExecShape& shape,
                                            const ExecOptions& options) {
-  RETURN_IF_ERROR(check(program, types, shape, options));
   Loaded loaded{.program = program,
                 .shape = shape,
                 .plan = {},
@@ -459,6 +481,6 @@ Result<std::unique_ptr<Executor>> cpu_load(const Program& program, const WeightT
 
 }  // namespace
 
-const ExecutorKind kCpuExecutor = {"cpu", cpu_need, cpu_load};
+const ExecutorKind kCpuExecutor = {"cpu", cpu_check, cpu_need, cpu_load};
 
 }  // namespace quern

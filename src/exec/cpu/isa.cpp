@@ -122,6 +122,12 @@ Error unsupported(std::string_view what, std::string_view found) {
 
 std::string_view isa_name(Isa isa) { return kIsas[static_cast<size_t>(isa)].name; }
 
+std::string isa_names() {
+  std::vector<Isa> all;
+  for (const IsaRow& row : kIsas) all.push_back(row.isa);
+  return names_of(all);
+}
+
 std::vector<Isa> available_isas() {
   const CpuFacts cpu = read_cpu();
   std::vector<Isa> available;

@@ -21,6 +21,8 @@ enum class Isa {
 };
 
 std::string_view isa_name(Isa isa);
+/// The names of all levels, weakest first, with commas.
+std::string isa_names();
 
 /// The levels this CPU and its kernel can run, weakest first.
 std::vector<Isa> available_isas();

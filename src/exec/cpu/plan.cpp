@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/ensure.h"
 #include "exec/cpu/arena.h"
 
 namespace quern::cpu {
@@ -123,7 +124,8 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     }
     const DType dtype = types[WeightId{static_cast<int32_t>(i)}];
     const std::optional<PanelLayout> layout = PanelLayout::of(dtype, decl.cols);
-    plan.weights.push_back(weights.take(layout ? layout->matrix_bytes(decl.rows) : 0));
+    ENSURE(layout.has_value(), "the executor's check() refuses such weights");
+    plan.weights.push_back(weights.take(layout->matrix_bytes(decl.rows)));
     any_block_weight |= !dtype.is_float();
     any_bf16 |= dtype == DType::of<BF16>();
   }

@@ -14,16 +14,6 @@ Result<Weights> Weights::load(const Program& program, const WeightTypes& types,
   const size_t count = program.weights.size();
   weights.matrices_.resize(count);
   weights.vectors_.resize(count, nullptr);
-  for (size_t i = 0; i < count; ++i) {
-    const WeightDecl& decl = program.weights[i];
-    if (decl.kind == WeightDecl::Kind::kVector) continue;
-    const DType dtype = types[WeightId{static_cast<int32_t>(i)}];
-    if (!PanelLayout::of(dtype, decl.cols)) {
-      return Error{ErrorCode::kUnsupported,
-                   cat("weight ", decl.name, ": rows of ", decl.cols, " values as ", dtype.name(),
-                       " cannot be packed for the CPU, choose another --dtype")};
-    }
-  }
   ASSIGN_OR_RETURN(weights.arena_, Arena::reserve(plan.weight_bytes, "weights"));
 
   int64_t all = 0, done = 0;

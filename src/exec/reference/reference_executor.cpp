@@ -240,9 +240,8 @@ MemoryNeed reference_need(const Program& program, const WeightTypes&, const Exec
   return need;
 }
 
-Result<std::unique_ptr<Executor>> reference_load(const Program& program, const WeightTypes& types,
-                                                 const WeightSource& source, const ExecShape& shape,
-                                                 const ExecOptions& options) {
+Result<void> reference_check(const Program&, const WeightTypes&, DType,
+                             const ExecOptions& options) {
   if (options.isa != "auto") {
     return Error{.code = ErrorCode::kUnsupported,
                  .message = cat("--isa ", options.isa,
@@ -261,12 +260,19 @@ Result<std::unique_ptr<Executor>> reference_load(const Program& program, const W
                  .found = "int8",
                  .wanted = "f32"};
   }
+  return {};
+}
+
+Result<std::unique_ptr<Executor>> reference_load(const Program& program, const WeightTypes& types,
+                                                 const WeightSource& source, const ExecShape& shape,
+                                                 const ExecOptions& options) {
   return std::unique_ptr<Executor>(
       std::make_unique<ReferenceExecutor>(program, types, source, shape, options));
 }
 
 }  // namespace
 
-const ExecutorKind kReferenceExecutor = {"reference", reference_need, reference_load};
+const ExecutorKind kReferenceExecutor = {"reference", reference_check, reference_need,
+                                         reference_load};
 
 }  // namespace quern

@@ -140,8 +140,7 @@ TEST(ReferenceExecutor, AWindowForgetsWhatLiesBehindIt) {
 TEST(ReferenceExecutor, RefusesAnInstructionSetByName) {
   const Program program = tiny_llama(0);
   const WeightTypes types{std::vector<DType>(program.weights.size(), DType::of<F32>())};
-  const auto result = kReferenceExecutor.load(program, types, RandomWeights(program, 1),
-                                              {.kv_blocks = {1}}, {.isa = "avx2"});
+  const auto result = kReferenceExecutor.check(program, types, DType::of<F32>(), {.isa = "avx2"});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kUnsupported);
 }
