@@ -67,8 +67,7 @@ Result<std::string> read_descriptor(int fd, uint64_t max_bytes, const Error& too
   std::array<char, 1 << 16> buffer;
   while (true) {
     const ssize_t got = ::read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error(path, "read", errno);
+    if (got < 0) return system_error(path, "read", errno);  // also for a signal: the caller ends
     if (got == 0) return content;
     content.append(buffer.data(), static_cast<size_t>(got));
     if (content.size() > max_bytes) return too_large;

@@ -87,15 +87,15 @@ Json timings_json(const RequestResult& result, int64_t load_ns) {
           {"exec_to_first_token_ms", std::move(exec_to_first)}};
 }
 
-Json answer_json(const RequestResult& result, int64_t index, const Json& id,
+Json answer_json(const RequestResult& result, const Request& request, int64_t index, const Json& id,
                  const std::string& text, const Tokenizer* tokenizer, int64_t load_ns) {
   Json hashes;
-  if (!result.logits_hashes.empty()) {
+  if (request.logits_hash) {
     hashes = Json::array();
     for (const uint64_t hash : result.logits_hashes) hashes.push_back(hex16(hash));
   }
   Json prompt_logprobs;
-  if (!result.prompt_logprobs.tokens.empty()) {
+  if (request.prompt_logprobs) {
     prompt_logprobs = logprobs_json(result.prompt_logprobs, tokenizer);
     prompt_logprobs.insert(prompt_logprobs.begin(), nullptr);  // nothing predicts the first token
   }
@@ -108,8 +108,7 @@ Json answer_json(const RequestResult& result, int64_t index, const Json& id,
           {"text", text},
           {"finish_reason", finish_reason_name(result.finish_reason)},
           {"stop_reason", stop_reason_json(result.stop_reason)},
-          {"logprobs",
-           result.logprobs.tokens.empty() ? Json() : logprobs_json(result.logprobs, tokenizer)},
+          {"logprobs", request.logprobs ? logprobs_json(result.logprobs, tokenizer) : Json()},
           {"prompt_logprobs", std::move(prompt_logprobs)},
           {"logits_hash", std::move(hashes)},
           {"timings", timings_json(result, load_ns)}};

@@ -10,7 +10,7 @@ namespace quern {
 Json timings_json(const RequestResult& result, int64_t load_ns);
 
 /// One answer as `run --prompts` prints it. `tokenizer` may be null where ids are all there is.
-Json answer_json(const RequestResult& result, int64_t index, const Json& id,
+Json answer_json(const RequestResult& result, const Request& request, int64_t index, const Json& id,
                  const std::string& text, const Tokenizer* tokenizer, int64_t load_ns);
 
 /// The "memory" object: the four parts of the plan, their sum, and the truth so far.

@@ -63,26 +63,43 @@ std::vector<Accepted> accepted_flags(const CommandSyntax& syntax) {
   return accepted;
 }
 
-/// Every spelling of a flag becomes its canonical name, so that the parser only meets long names.
-/// Also "-c=5" and "--ctx-size=5".
+/// Every spelling of a flag becomes its canonical name, so that the parser only meets long names;
+/// also "-c=5" and "--ctx-size=5". The word after a flag that takes a value is that value, whatever
+/// it looks like. What is neither goes to `positional`: the parser would take "[a,b]" apart.
 std::vector<std::string> canonical_words(const std::vector<Accepted>& accepted,
-                                         const std::vector<std::string>& words) {
+                                         const std::vector<std::string>& words,
+                                         std::vector<std::string>& positional) {
   std::vector<std::string> out;
-  bool flags_end = false;
-  for (const std::string& word : words) {
-    flags_end |= word == "--";
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word == "--") {
+      positional.insert(positional.end(), words.begin() + static_cast<ptrdiff_t>(i + 1),
+                        words.end());
+      break;
+    }
+    if (word.size() < 2 || word[0] != '-' || word[1] == ' ' || word[1] == '\n') {
+      positional.push_back(word);
+      continue;
+    }
     const size_t equals = word.find('=');
     const std::string head = word.substr(0, equals);
-    const Accepted* match = nullptr;
-    for (const Accepted& candidate : accepted) {
-      if (std::ranges::find(candidate.spellings, head) != candidate.spellings.end()) {
-        match = &candidate;
-      }
-    }
-    if (flags_end || match == nullptr) {
+    const auto match = std::ranges::find_if(accepted, [&](const Accepted& candidate) {
+      return std::ranges::find(candidate.spellings, head) != candidate.spellings.end();
+    });
+    if (match == accepted.end()) {
       out.push_back(word);
-    } else {
-      out.push_back(cat(match->flag->name, equals == std::string::npos ? "" : word.substr(equals)));
+      continue;
+    }
+    const Flag& f = *match->flag;
+    if (f.kind != FlagKind::kValue && f.kind != FlagKind::kRepeatable) {
+      out.push_back(cat(f.name, equals == std::string::npos ? "" : word.substr(equals)));
+      continue;
+    }
+    out.emplace_back(f.name);
+    if (equals != std::string::npos) {
+      out.push_back(word.substr(equals + 1));
+    } else if (i + 1 < words.size()) {
+      out.push_back(words[++i]);
     }
   }
   return out;
@@ -139,9 +156,7 @@ Result<Arguments> Arguments::parse(const CommandSyntax& syntax,
         break;
     }
   }
-  app.add_option("arguments", out.positional_)->expected(0, syntax.max_positional + 1);
-
-  std::vector<std::string> canonical = canonical_words(accepted, words);
+  std::vector<std::string> canonical = canonical_words(accepted, words, out.positional_);
   std::ranges::reverse(canonical);  // the parser takes them from the back
   try {
     app.parse(canonical);
@@ -149,12 +164,6 @@ Result<Arguments> Arguments::parse(const CommandSyntax& syntax,
     return usage_error(syntax, failure.what());
   }
 
-  const auto count = static_cast<int>(out.positional_.size());
-  if (count > syntax.max_positional) {
-    return usage_error(syntax,
-                       cat("unexpected argument \"",
-                           out.positional_[static_cast<size_t>(syntax.max_positional)], "\""));
-  }
   for (const Accepted& entry : accepted) {
     const Flag& f = *entry.flag;
     const std::string name(f.name);
@@ -175,9 +184,16 @@ Result<Arguments> Arguments::parse(const CommandSyntax& syntax,
       }
     }
   }
-  if (static_cast<int>(out.positional_.size()) < syntax.min_positional && !out.has("--model")) {
-    return usage_error(syntax, cat("needs ", syntax.arguments));
+  if (const auto model = out.text("--model")) {
+    out.positional_.insert(out.positional_.begin(), *model);
   }
+  const auto count = static_cast<int>(out.positional_.size());
+  if (count > syntax.max_positional) {
+    return usage_error(syntax,
+                       cat("unexpected argument \"",
+                           out.positional_[static_cast<size_t>(syntax.max_positional)], "\""));
+  }
+  if (count < syntax.min_positional) return usage_error(syntax, cat("needs ", syntax.arguments));
   return out;
 }
 
@@ -224,7 +240,9 @@ Result<std::optional<uint64_t>> Arguments::size(std::string_view name) const {
   const std::optional<std::string> given = text(name);
   if (!given) return std::optional<uint64_t>();
   const std::optional<uint64_t> value = parse_size(*given);
-  if (!value) return bad_value(name, *given, "a size such as 512M or 8GiB");
+  if (!value || *value > uint64_t{INT64_MAX}) {
+    return bad_value(name, *given, "a size such as 512M or 8GiB");
+  }
   return value;
 }
 

@@ -34,6 +34,7 @@ class Arguments {
   static Result<Arguments> parse(const CommandSyntax& syntax,
                                  const std::vector<std::string>& words);
 
+  /// What --model names stands in front.
   const std::vector<std::string>& positional() const { return positional_; }
   /// The same with other positional arguments.
   Arguments with_positional(std::vector<std::string> positional) const {

@@ -123,8 +123,10 @@ std::string markdown_row(const Json& row, const ModelBenchCase& c) {
 }
 
 Result<int> run_bench_model(const Arguments& arguments) {
-  const std::string format = arguments.text("--output").value_or("md");
-  if (format != "md" && format != "json" && format != "jsonl" && format != "csv") {
+  // With --json alone the rows come in one object, as from every command.
+  const bool as_object = arguments.on("--json") && !arguments.has("--output");
+  const std::string format = as_object ? "object" : arguments.text("--output").value_or("md");
+  if (!as_object && format != "md" && format != "json" && format != "jsonl" && format != "csv") {
     return bad_value("--output", format, "md, json, jsonl or csv");
   }
   constexpr int64_t kMost = 1 << 24;
@@ -172,6 +174,7 @@ Result<int> run_bench_model(const Arguments& arguments) {
     all.push_back(row);
   }
   if (format == "json") print_json_line(all);
+  if (as_object) print_json({{"rows", all}});
   return 0;
 }
 

@@ -29,8 +29,11 @@ Result<int> run_chat(const Arguments& arguments) {
                                 "prompt to continue"),
                  .what = "chat_template"};
   }
-  options.exec.progress = progress_bar("loading");
-  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
+  if (!fields.contains("seed")) {
+    fields["seed"] = options.seed;
+    std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(options.seed));
+  }
 
   const bool terminal = ::isatty(STDIN_FILENO) != 0;
   if (terminal) {

@@ -1,4 +1,3 @@
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -7,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/thread_pool.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "exec/cpu/isa.h"
@@ -38,12 +38,6 @@ std::string cpu_model() {
   return "unknown";
 }
 
-int64_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 int64_t cache_bytes(int name) { return std::max<int64_t>(0, ::sysconf(name)); }
 
 Check check_isa() {
@@ -55,7 +49,7 @@ Check check_isa() {
     return {"cpu", "fail", cat(cpu_model(), ": no AVX2 with FMA and F16C"),
             "the cpu executor needs AVX2; --executor reference works, slowly"};
   }
-  return {"cpu", "ok", cat(cpu_model(), ", ", usable_cores(), " cores: ", names), ""};
+  return {"cpu", "ok", cat(cpu_model(), ", ", num_usable_cpus(), " cores: ", names), ""};
 }
 
 Check check_memory() {
@@ -109,7 +103,7 @@ Check check_load() {
   double load = 0;
   if (::getloadavg(&load, 1) != 1) return {"load", "warn", "unknown", ""};
   const std::string detail = cat(load, " processes want the CPU");
-  if (load > 0.5 * static_cast<double>(usable_cores())) {
+  if (load > 0.5 * static_cast<double>(num_usable_cpus())) {
     return {"load", "warn", detail, "speeds measured now are those of a busy machine"};
   }
   return {"load", "ok", detail, ""};
@@ -145,7 +139,7 @@ Result<int> run_doctor(const Arguments& arguments) {
               {"cpu",
                {{"model", cpu_model()},
                 {"isa", std::move(isas)},
-                {"cores", usable_cores()},
+                {"cores", num_usable_cpus()},
                 {"l2_bytes", cache_bytes(_SC_LEVEL2_CACHE_SIZE)},
                 {"l3_bytes", cache_bytes(_SC_LEVEL3_CACHE_SIZE)}}},
               {"memory", {{"available_bytes", available_memory_bytes()}}},

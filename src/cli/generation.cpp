@@ -2,9 +2,15 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/numbers.h"
 
 namespace quern {
+
+Prompter::Prompter(const Model& model) : model_(model) {
+  const Result<const Tokenizer*> found = model_.files.tokenizer();
+  if (!found && found.error().code != ErrorCode::kNotFound) log_warning(found.error().message);
+}
 
 Result<PreparedRequest> Prompter::prepare(RequestBody body,
                                           std::function<void(std::string_view)> on_text) const {
@@ -74,6 +80,8 @@ Result<std::vector<int32_t>> Prompter::encode_messages(const Json& messages) con
   for (const auto& [name, text] : tokens) variables[name] = text;
   variables["messages"] = messages;
   variables["add_generation_prompt"] = true;
+  variables["tools"] = nullptr;  // there and none, as in transformers
+  variables["documents"] = nullptr;
   ASSIGN_OR_RETURN(const std::vector<Segment> segments, chat->render_segments(variables));
   std::string text;
   std::vector<ByteRange> plain;
@@ -129,7 +137,9 @@ Result<Json> flag_value(std::string_view flag_name, const std::string& word) {
 Result<Json> read_request_flags(const Arguments& arguments) {
   Json fields = Json::object();
   for (const Flag& f : flags()) {
-    if (f.group != FlagGroup::kRequest || !arguments.has(f.name)) continue;
+    // --seed stands with the flags of the model and is a field of the request all the same.
+    const bool is_field = f.group == FlagGroup::kRequest || f.name == "--seed";
+    if (!is_field || !arguments.has(f.name)) continue;
     const std::string name = field_name(f.name);
     const std::vector<std::string> words = arguments.texts(f.name);
     if (f.kind == FlagKind::kSwitch) {

@@ -8,8 +8,8 @@
 
 #include "cli/arguments.h"
 #include "engine/answer_text.h"
-#include "llm/llm.h"
 #include "engine/request_fields.h"
+#include "llm/llm.h"
 #include "models/model.h"
 #include "text/template/template.h"
 #include "text/tokenizer.h"
@@ -26,7 +26,8 @@ struct PreparedRequest {
 /// Turns requests in words into requests in ids, for one model.
 class Prompter {
  public:
-  explicit Prompter(const Model& model) : model_(model) {}
+  /// Warns of a tokenizer that is there and cannot be read: ids still work.
+  explicit Prompter(const Model& model);
 
   /// The prompt by whichever of its three ways `body` says it, the stop strings watched for.
   /// `on_text` gets the answer's text as it comes. kNotFound, naming the file, where text is needed

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/clock.h"
+#include "base/numbers.h"
 
 namespace quern {
 
@@ -37,9 +38,15 @@ FuseOptions read_fuse(const Arguments& arguments) {
   return fuse;
 }
 
-uint64_t random_seed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
+Result<uint64_t> read_seed(const Arguments& arguments) {
+  const std::optional<std::string> word = arguments.text("--seed");
+  if (!word) {
+    std::random_device device;
+    return (uint64_t{device()} << 32) | device();
+  }
+  if (const auto natural = parse_integer<uint64_t>(*word)) return *natural;
+  if (const auto integer = parse_integer<int64_t>(*word)) return static_cast<uint64_t>(*integer);
+  return bad_value("--seed", *word, "a 64-bit integer");
 }
 
 }  // namespace
@@ -108,7 +115,7 @@ Result<RunOptions> read_load_flags(const Arguments& arguments) {
     return bad_value("--scheduling", scheduling, "continuous or static");
   }
   options.static_scheduling = scheduling == "static";
-  options.seed = random_seed();
+  ASSIGN_OR_RETURN(options.seed, read_seed(arguments));
   return options;
 }
 

@@ -119,10 +119,21 @@ int main_of(const std::vector<std::string>& words) {
   return status ? *status : report(status.error(), json);
 }
 
+/// The status of a run that did not fail: whether all of its answer reached stdout.
+int check_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return report({.code = ErrorCode::kSystem,
+                 .message = "stdout: the answer could not be written; the disk is full or the "
+                            "reader has gone",
+                 .what = "stdout"},
+                false);
+}
+
 }  // namespace
 
 }  // namespace quern
 
 int main(int count, char** words) {
-  return quern::main_of(std::vector<std::string>(words + 1, words + count));
+  const int status = quern::main_of(std::vector<std::string>(words + 1, words + count));
+  return status == 0 ? quern::check_output() : status;
 }

@@ -14,7 +14,8 @@ constexpr uint64_t kMostBytes = uint64_t{1} << 26;
 /// Where models are found; the demo model is unpacked only when it is asked for.
 Result<ModelPlaces> places(std::string_view name) {
   ModelPlaces places{.demo = {}, .hub_cache = hub_cache_folder(environment_variable)};
-  if (name == "demo" && !std::filesystem::exists("demo")) {
+  std::error_code ignored;
+  if (name == "demo" && !std::filesystem::exists("demo", ignored)) {
     ASSIGN_OR_RETURN(places.demo, embedded_demo_path());
   }
   return places;
@@ -46,10 +47,7 @@ Result<TemplateSource> template_of_json(const std::string& text, const std::stri
 
 }  // namespace
 
-std::string model_name(const Arguments& arguments) {
-  if (const auto name = arguments.text("--model")) return *name;
-  return arguments.positional().front();
-}
+std::string model_name(const Arguments& arguments) { return arguments.positional().front(); }
 
 Result<ModelLocation> resolve_model(const std::string& name) {
   ASSIGN_OR_RETURN(const ModelPlaces where, places(name));
@@ -75,11 +73,19 @@ Result<std::unique_ptr<Model>> open_model_argument(const Arguments& arguments) {
 Result<Tokenizer> open_tokenizer_argument(const Arguments& arguments) {
   const std::string name = model_name(arguments);
   std::filesystem::path path = name;
-  if (!std::filesystem::exists(path)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
     ASSIGN_OR_RETURN(const ModelLocation location, resolve_model(name));
     path = location.folder.empty() ? location.weights : location.folder;
   } else if (path.extension() == ".safetensors") {
-    path = path.parent_path();
+    path = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  } else if (std::filesystem::is_directory(path, ignored)) {
+    Result<Tokenizer> found = Tokenizer::open(path);
+    if (found || found.error().code != ErrorCode::kNotFound) return found;
+    // A folder may hold a GGUF and nothing else.
+    const Result<ModelLocation> location = resolve_model(name);
+    if (!location || !location->folder.empty()) return found;
+    path = location->weights;
   }
   if (!looks_like_gguf(path)) return Tokenizer::open(path);
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(path));
@@ -89,36 +95,34 @@ Result<Tokenizer> open_tokenizer_argument(const Arguments& arguments) {
 Result<TemplateSource> open_template_argument(const Arguments& arguments) {
   const std::string name = model_name(arguments);
   const std::filesystem::path path = name;
-  if (std::filesystem::is_regular_file(path) && !looks_like_gguf(path) &&
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored) && !looks_like_gguf(path) &&
       path.extension() != ".safetensors") {
     ASSIGN_OR_RETURN(const std::string text, read_file(path, kMostBytes));
     if (path.extension() == ".jinja") return TemplateSource{.text = text, .what = name};
     return template_of_json(text, name);
   }
-  // A folder or a GGUF: its template and tokens, whether or not its model can be run.
-  if (std::filesystem::is_directory(path)) {
-    ASSIGN_OR_RETURN(const ChatTemplates templates, read_folder_chat_templates(path));
-    ASSIGN_OR_RETURN(const SpecialTokens tokens, read_folder_special_tokens(path));
-    if (const std::string* source = templates.find()) {
-      return TemplateSource{.text = *source, .what = name, .variables = variables_of(tokens)};
-    }
+  // The folder or the GGUF that MODEL stands for, whether or not its model can be run; a folder
+  // without weights will do.
+  std::filesystem::path folder = path, gguf;
+  if (const Result<ModelLocation> location = resolve_model(name); location) {
+    folder = location->folder;
+    gguf = location->weights;
+  } else if (!std::filesystem::is_directory(path, ignored)) {
+    return location.error();
+  }
+  ChatTemplates templates;
+  SpecialTokens tokens;
+  if (folder.empty()) {
+    ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(gguf));
+    templates = gguf_chat_templates(checkpoint);
+    tokens = gguf_special_tokens(checkpoint);
   } else {
-    ASSIGN_OR_RETURN(const ModelLocation location, resolve_model(name));
-    if (location.folder.empty()) {
-      ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(location.weights));
-      const ChatTemplates templates = gguf_chat_templates(checkpoint);
-      if (const std::string* source = templates.find()) {
-        return TemplateSource{.text = *source,
-                              .what = name,
-                              .variables = variables_of(gguf_special_tokens(checkpoint))};
-      }
-    } else {
-      ASSIGN_OR_RETURN(const ChatTemplates templates, read_folder_chat_templates(location.folder));
-      ASSIGN_OR_RETURN(const SpecialTokens tokens, read_folder_special_tokens(location.folder));
-      if (const std::string* source = templates.find()) {
-        return TemplateSource{.text = *source, .what = name, .variables = variables_of(tokens)};
-      }
-    }
+    ASSIGN_OR_RETURN(templates, read_folder_chat_templates(folder));
+    ASSIGN_OR_RETURN(tokens, read_folder_special_tokens(folder));
+  }
+  if (const std::string* source = templates.find()) {
+    return TemplateSource{.text = *source, .what = name, .variables = variables_of(tokens)};
   }
   return Error{.code = ErrorCode::kNotFound,
                .message = cat(name,

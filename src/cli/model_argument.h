@@ -9,7 +9,7 @@
 
 namespace quern {
 
-/// The first argument, or --model.
+/// The first argument, which --model also gives.
 std::string model_name(const Arguments& arguments);
 
 /// What a model's name stands for: a path that exists, a Hub id in the local cache, or "demo".

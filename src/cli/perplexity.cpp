@@ -37,6 +37,16 @@ Result<PerplexityMethod> read_method(const Arguments& arguments) {
   return bad_value("--method", word, "window or llama.cpp");
 }
 
+Error beyond_context(std::string_view flag_name, int64_t found, int64_t context) {
+  return Error{.code = ErrorCode::kDoesNotFit,
+               .message = cat(flag_name, ": found ", found, ", the context is ", context,
+                              "; ask for at most that"),
+               .what = std::string(flag_name),
+               .found = cat(found),
+               .wanted = cat("at most ", context),
+               .try_next = cat(flag_name, " ", context)};
+}
+
 /// The load flags of --reference: those of the command, but for its own types.
 Result<RunOptions> reference_options(const Arguments& arguments, RunOptions options) {
   options.dtype_overrides.clear();
@@ -52,10 +62,12 @@ Result<int> run_perplexity(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const PerplexityMethod method, read_method(arguments));
   const bool like_llama_cpp = method == PerplexityMethod::kLlamaCpp;
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, open_model_argument(arguments));
-  const int64_t context = std::min(options.max_model_len.value_or(model->program.context_length),
-                                   model->program.context_length);
-  ASSIGN_OR_RETURN(const auto asked_ctx, arguments.integer("--ctx", 2, context));
+  const int64_t most = model->program.context_length;
+  const int64_t context = options.max_model_len.value_or(most);
+  if (context > most) return beyond_context("--max-model-len", context, most);
+  ASSIGN_OR_RETURN(const auto asked_ctx, arguments.integer("--ctx", 2, INT32_MAX));
   const int64_t ctx = asked_ctx.value_or(std::min<int64_t>(512, context));
+  if (ctx > context) return beyond_context("--ctx", ctx, context);
 
   const std::string file = arguments.positional().back();
   std::string text;
@@ -71,6 +83,8 @@ Result<int> run_perplexity(const Arguments& arguments) {
     ASSIGN_OR_RETURN(ids, ids_of_json(text, file));
   } else {
     ASSIGN_OR_RETURN(ids, prompter.encode(text, {}));
+  }
+  if (like_llama_cpp && prompter.tokenizer() != nullptr) {
     ASSIGN_OR_RETURN(const std::vector<int32_t> framed, prompter.encode("", {}));
     if (!framed.empty()) bos = framed.front();
   }
@@ -86,8 +100,8 @@ Result<int> run_perplexity(const Arguments& arguments) {
   options.max_model_len = ctx;
   options.max_num_seqs = 1;
   options.enable_prefix_caching = false;
-  options.extra_wanted_rows =
-      std::clamp<int64_t>(kMostLogitBytes / (4 * model->program.vocab_size), 16, ctx);
+  options.extra_wanted_rows = std::clamp<int64_t>(kMostLogitBytes / (4 * model->program.vocab_size),
+                                                  std::min<int64_t>(16, ctx), ctx);
   options.exec.progress = progress_bar("loading");
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
 

@@ -1,5 +1,6 @@
 #include "cli/prompts_file.h"
 
+#include <cstdio>
 #include <map>
 
 #include "base/clock.h"
@@ -90,7 +91,7 @@ class PromptsRun final : public EventSink {
     cached_tokens += result.cached_tokens;
     completion_tokens += static_cast<int64_t>(result.token_ids.size());
     writer_.write(line.index,
-                  answer_json(result, line.index, line.id,
+                  answer_json(result, line.prepared.request, line.index, line.id,
                               line.prepared.text ? line.prepared.text->text() : std::string(),
                               tokenizer_, load_ns));
     line.prepared = {};  // a long file must not keep every answer
@@ -140,8 +141,8 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
         Result<PreparedRequest> prepared = prompter.prepare(*std::move(body));
         if (prepared) {
           line.prepared = *std::move(prepared);
-        } else if (prepared.error().code == ErrorCode::kNotFound) {
-          return std::move(prepared).error();  // no tokenizer: no line can be right
+        } else if (prompter.tokenizer() == nullptr) {
+          return std::move(prepared).error();  // no line of text can be right
         } else {
           line.error = std::move(prepared).error();
         }
@@ -153,8 +154,9 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
     lines.push_back(std::move(line));
   }
 
-  options.exec.progress = progress_bar("loading");
-  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
+  // What the lines without a seed of their own draw theirs from.
+  std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(options.seed));
   AnswerWriter writer(!arguments.on("--unordered"));
   PromptsRun run(lines, prompter.tokenizer(), writer);
   run.load_ns = llm->load_ns();
@@ -162,7 +164,7 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
 
   Engine& engine = llm->engine();
   const int64_t start_ns = steady_clock().now_ns();
-  bool any_bad = false;
+  int64_t num_bad = 0;
   std::vector<RequestId> ids;
   for (Line& line : lines) {
     if (!line.error) {
@@ -177,7 +179,7 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
       }
     }
     if (line.error) {
-      any_bad = true;
+      ++num_bad;
       write_error(writer, line);
     }
   }
@@ -204,7 +206,10 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
                       {"cached_tokens", run.cached_tokens}};
     RETURN_IF_ERROR(write_file_atomically(*summary, dump_json(object) + "\n"));
   }
-  return any_bad ? exit_status(ErrorCode::kBadInput) : 0;
+  if (num_bad == 0) return 0;
+  std::fprintf(stderr, "error: %s: %lld of %zu lines are wrong; each says why in its place\n",
+               file.c_str(), static_cast<long long>(num_bad), lines.size());
+  return exit_status(ErrorCode::kBadInput);
 }
 
 }  // namespace quern

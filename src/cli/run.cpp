@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "cli/answer_json.h"
 #include "cli/commands.h"
@@ -23,6 +24,33 @@ namespace {
 constexpr uint64_t kMostBytes = uint64_t{1} << 28;
 constexpr int64_t kDefaultMaxTokens = 128;
 
+/// Refuses flags of which one would be without effect.
+Result<void> check_combination(const Arguments& arguments) {
+  const auto given = [&](std::string_view name) {
+    return name == "PROMPT" ? arguments.positional().size() > 1 : arguments.has(name);
+  };
+  constexpr std::pair<std::string_view, std::string_view> kEitherOr[] = {
+      {"PROMPT", "--prompt"},     {"PROMPT", "--messages"},  {"PROMPT", "--prompts"},
+      {"--prompt", "--messages"}, {"--prompt", "--prompts"}, {"--messages", "--prompts"},
+      {"--raw", "--messages"},    {"--raw", "--prompts"},    {"--raw", "--system"},
+      {"--system", "--messages"}, {"--system", "--prompts"},
+  };
+  for (const auto& [one, other] : kEitherOr) {
+    if (!given(one) || !given(other)) continue;
+    return Error{
+        .code = ErrorCode::kUsage,
+        .message = cat("run: ", one, " and ", other, " do not go together; leave one of them out"),
+        .what = std::string(one)};
+  }
+  for (const std::string_view name : {"--unordered", "--summary"}) {
+    if (!given(name) || given("--prompts")) continue;
+    return Error{.code = ErrorCode::kUsage,
+                 .message = cat("run: ", name, " needs --prompts"),
+                 .what = std::string(name)};
+  }
+  return {};
+}
+
 /// The one prompt of a one-shot run: PROMPT, -p, "-" or stdin, or --messages.
 struct OneShot {
   std::optional<std::string> text;
@@ -34,13 +62,23 @@ Result<OneShot> read_one_shot(const Arguments& arguments) {
   if (const auto file = arguments.text("--messages")) {
     ASSIGN_OR_RETURN(const std::string content, read_file(*file, kMostBytes));
     ASSIGN_OR_RETURN(Json messages, parse_json(content, *file, ErrorCode::kBadInput));
-    shot.messages = messages.is_object() && messages.contains("messages") ? messages["messages"]
-                                                                          : std::move(messages);
+    if (messages.is_object()) {
+      for (const auto& [name, value] : messages.items()) {
+        if (name == "messages" || value.is_null()) continue;
+        return Error{.code = ErrorCode::kBadInput,
+                     .message = cat(*file, ": \"", name,
+                                    "\" is not supported beside \"messages\"; leave it out"),
+                     .what = name,
+                     .wanted = "messages"};
+      }
+      Json inner = messages.contains("messages") ? messages["messages"] : Json();
+      messages = std::move(inner);
+    }
+    shot.messages = std::move(messages);
     return shot;
   }
-  const size_t prompt_at = arguments.has("--model") ? 0 : 1;
-  if (arguments.positional().size() > prompt_at) {
-    shot.text = arguments.positional()[prompt_at];
+  if (arguments.positional().size() > 1) {
+    shot.text = arguments.positional()[1];
   } else if (const auto flag_text = arguments.text("--prompt")) {
     shot.text = *flag_text;
   }
@@ -87,6 +125,7 @@ void print_speed_and_memory(const RequestResult& result, const Llm& llm) {
 }
 
 Result<int> run_command(const Arguments& arguments) {
+  RETURN_IF_ERROR(check_combination(arguments));
   if (arguments.has("--image")) {
     return Error{.code = ErrorCode::kUnsupported,
                  .message = "--image: this build does not read images yet",
@@ -116,6 +155,18 @@ Json chat_messages(const std::optional<std::string>& system, const std::string& 
   return messages;
 }
 
+Result<std::unique_ptr<Llm>> load_llm(const Model& model, RunOptions& options) {
+  options.exec.progress = progress_bar("loading");
+  ASSIGN_OR_RETURN(std::unique_ptr<Llm> llm, Llm::load(model, options));
+  const RunPlan& plan = llm->plan();
+  if (plan.context_lowered) {
+    log_warning(cat("context lowered from the model's ", plan.program.context_length, " to ",
+                    plan.shape.max_model_len, " tokens, so that ", plan.shape.max_num_seqs,
+                    " sequences fit into memory"));
+  }
+  return llm;
+}
+
 Result<int> run_one(const Arguments& arguments,
                     const std::function<Json(bool has_template, Json fields)>& complete,
                     Footer footer) {
@@ -131,17 +182,17 @@ Result<int> run_one(const Arguments& arguments,
     if (!json) print_text(text);
   };
   ASSIGN_OR_RETURN(PreparedRequest prepared, prompter.prepare(std::move(body), print));
-  // The text stays with the request's own defaults where it is a flag: --seed is always printed.
+  // A seed that nobody gave is drawn here, so that it can be printed.
   if (!prepared.request.sampling.seed) prepared.request.sampling.seed = options.seed;
 
-  options.exec.progress = progress_bar("loading");
-  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
   const std::vector<int32_t> prompt = prepared.request.prompt;
   ASSIGN_OR_RETURN(const RequestResult result, answer_until_interrupted(*llm, prepared.request));
   if (prepared.text) prepared.text->finish();
   if (json) {
-    Json object = answer_json(result, 0, nullptr, prepared.text ? prepared.text->text() : "",
-                              prompter.tokenizer(), llm->load_ns());
+    Json object = answer_json(result, prepared.request, 0, nullptr,
+                              prepared.text ? prepared.text->text() : "", prompter.tokenizer(),
+                              llm->load_ns());
     object["prompt_token_ids"] = prompt;
     object["model"] = model->files.location.name;
     object["memory"] = memory_json(llm->plan());
@@ -153,11 +204,12 @@ Result<int> run_one(const Arguments& arguments,
       print_text(ids);
     }
     print_text("\n");
-    if (footer == Footer::kSpeedAndMemory || arguments.on("--verbose"))
-      print_speed_and_memory(result, *llm);
-    if (prepared.request.sampling.temperature > 0) {
-      std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(result.seed));
-    }
+  }
+  if (footer == Footer::kSpeedAndMemory || arguments.on("--verbose")) {
+    print_speed_and_memory(result, *llm);
+  }
+  if (prepared.request.sampling.temperature > 0) {
+    std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(result.seed));
   }
   return 0;
 }

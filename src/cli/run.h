@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ struct ResultCollector final : EventSink {
 
 /// One user turn, after a system turn if there is one.
 Json chat_messages(const std::optional<std::string>& system, const std::string& user);
+
+/// Loads a model with a progress bar and says so where the context had to be lowered.
+Result<std::unique_ptr<Llm>> load_llm(const Model& model, RunOptions& options);
 
 /// What stands on stderr after an answer; --verbose asks for the same.
 enum class Footer { kNone, kSpeedAndMemory };

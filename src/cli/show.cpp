@@ -101,7 +101,8 @@ void print_object(const Json& object, const Arguments& arguments) {
 Result<int> show_container(const Arguments& arguments) {
   const std::string name = model_name(arguments);
   std::filesystem::path path = name;
-  if (!std::filesystem::exists(path)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
     ASSIGN_OR_RETURN(const ModelLocation location, resolve_model(name));
     path = location.weights;
   }

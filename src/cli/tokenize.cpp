@@ -121,11 +121,21 @@ Result<int> decode(const Tokenizer& tokenizer, const Arguments& arguments) {
   }
   ASSIGN_OR_RETURN(const std::string input, read_stdin(kMostBytes));
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids(input));
-  print_text(tokenizer.decode(ids, skip));
+  const std::string text = tokenizer.decode(ids, skip);
+  if (arguments.on("--json")) {
+    print_json({{"text", text}});
+  } else {
+    print_text(text);
+  }
   return 0;
 }
 
 Result<int> run_tokenize(const Arguments& arguments) {
+  if (arguments.has("--text") && (arguments.on("--decode") || arguments.on("--jsonl"))) {
+    return Error{.code = ErrorCode::kUsage,
+                 .message = "tokenize: --decode and --jsonl read stdin; leave --text out",
+                 .what = "--text"};
+  }
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, open_tokenizer_argument(arguments));
   if (arguments.on("--decode")) return decode(tokenizer, arguments);
 

@@ -426,8 +426,8 @@ void Engine::finish(std::unique_ptr<Sequence> sequence, FinishReason reason) {
   result.timing.finished_ns = clock_.now_ns();
   ++stats_.finished;
   stats_.cached_tokens += result.cached_tokens;
-  num_live_.fetch_sub(1);
   sink_.on_finished(std::move(result));
+  num_live_.fetch_sub(1);  // last: who sees idle() has seen every answer
 }
 
 void Engine::wait_for_work(int64_t most_ns) {

@@ -89,7 +89,8 @@ class Engine {
   /// Sleeps until something comes in, the next pending request is due, or `most_ns` have passed.
   void wait_for_work(int64_t most_ns);
 
-  /// No request is live.
+  /// No request is live, and every answer has been given to the sink. From any thread; stats(),
+  /// pool() and scheduler() are for the engine's own.
   bool idle() const { return num_live_.load() == 0; }
   const EngineOptions& options() const { return options_; }
   const EngineStats& stats() const { return stats_; }

@@ -49,8 +49,8 @@ struct PerplexityReport {
 };
 
 /// Scores the windows in order. With `reference` also KL(reference || model) at every scored
-/// position, from log-probabilities in float. `keep_going` is asked between windows; false ends
-/// with kInternal replaced by the caller's own handling of an interrupt.
+/// position, from log-probabilities in float. `keep_going` is asked between windows; false ends the
+/// report with those before.
 Result<PerplexityReport> measure_perplexity(Llm& model, Llm* reference,
                                             std::span<const PerplexityWindow> windows,
                                             const std::function<bool()>& keep_going);

@@ -119,7 +119,7 @@ Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
       const TensorInfo* found = checkpoint.find(name);
       if (found == nullptr) continue;
       const bool head_copy = name == architecture.head && tensor != nullptr;
-      if (head_copy) {  // the same numbers twice; see tied_head_differs()
+      if (head_copy) {  // the same numbers twice: settle_tying() has compared them
         used.insert(found->name);
         continue;
       }

@@ -29,7 +29,8 @@ struct FlagField {
   bool ModelConfig::*member;
 };
 
-// Limits far above any model, low enough that products of three stay inside 64 bits.
+// Limits far above any model, low enough that sizes of weights stay inside 64 bits; the context,
+// which multiplies other numbers, is bounded once more by complete_config().
 inline constexpr int64_t kMaxVocabSize = 1 << 24;
 inline constexpr int64_t kMaxWidth = 1 << 20;
 inline constexpr int64_t kMaxLayers = 1024;

@@ -6,10 +6,19 @@
 
 namespace quern {
 
+namespace {
+
+/// Where members can be added at the end: keys of metadata are unique already, and inserting by key
+/// would search all the earlier ones each time, which takes hours for a head of millions.
+Json::object_t::Container& members_of(Json& object) { return object.get_ref<Json::object_t&>(); }
+
+}  // namespace
+
 Result<Json> metadata_json(const Checkpoint& checkpoint, std::string_view prefix,
                            std::string_view what) {
   constexpr size_t kMaxEntries = 4096;
   Json out = Json::object();
+  auto& members = members_of(out);
   for (const auto& [key, value] : checkpoint.metadata()) {
     if (!key.starts_with(prefix)) continue;
     const std::string name = key.substr(prefix.size());
@@ -26,9 +35,9 @@ Result<Json> metadata_json(const Checkpoint& checkpoint, std::string_view prefix
             for (const auto& item : held) {
               list.push_back(static_cast<typename Held::value_type>(item));
             }
-            out[name] = std::move(list);
+            members.emplace_back(name, std::move(list));
           } else {
-            out[name] = held;
+            members.emplace_back(name, Json(held));
           }
         },
         value.value);
@@ -46,13 +55,14 @@ Result<Json> metadata_json(const Checkpoint& checkpoint, std::string_view prefix
 
 Json scalar_metadata_json(const Checkpoint& checkpoint) {
   Json out = Json::object();
+  auto& members = members_of(out);
   for (const auto& [key, value] : checkpoint.metadata()) {
     if (key.starts_with("tokenizer.")) continue;
     std::visit(
         [&](const auto& held) {
           using Held = std::remove_cvref_t<decltype(held)>;
           constexpr bool kText = std::is_same_v<Held, std::string>;
-          if constexpr (kText || std::is_arithmetic_v<Held>) out[key] = held;
+          if constexpr (kText || std::is_arithmetic_v<Held>) members.emplace_back(key, Json(held));
         },
         value.value);
   }

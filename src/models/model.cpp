@@ -93,9 +93,7 @@ Result<GenerationConfig> read_generation(const ModelFiles& files, const ModelCon
   if (ends) {
     generation.eos_token_ids = *std::move(ends);
   } else if (!files.config.contains("eos_token_id")) {
-    for (const int32_t id : config.default_eos_token_ids) {
-      if (id < config.vocab_size) generation.eos_token_ids.push_back(id);
-    }
+    generation.eos_token_ids = config.default_eos_token_ids;
   }
   return generation;
 }
@@ -144,15 +142,6 @@ Result<Model> make_model(ModelFiles files) {
   Model model;
   const std::string name = config_name(files);
   const Checkpoint& checkpoint = *files.checkpoint;
-  if (const std::optional<int64_t> parts = checkpoint.integer("split.count"); parts && *parts > 1) {
-    return Error{.code = ErrorCode::kUnsupported,
-                 .message = cat(name, ": is one of ", *parts,
-                                " parts of a split GGUF file, which quern does not load; join them "
-                                "with llama-gguf-split --merge"),
-                 .what = name,
-                 .found = cat("a split of ", *parts),
-                 .wanted = "one file"};
-  }
   ASSIGN_OR_RETURN(model.config, is_gguf(files) ? read_gguf_config(checkpoint, name)
                                                 : read_config_json(files.config, name));
   model.architecture = find_architecture(model.config.architecture);
@@ -175,6 +164,9 @@ Result<Model> make_model(ModelFiles files) {
                                            model.config, files.location.weights.string()));
   model.weights = std::make_unique<const CheckpointWeights>(std::move(weights));
   ASSIGN_OR_RETURN(model.generation, read_generation(files, model.config));
+  // No logit is an id's beyond the vocabulary; samplers index by these.
+  std::erase_if(model.generation.eos_token_ids,
+                [&](int32_t id) { return id >= model.config.vocab_size; });
   model.files = std::move(files);
   return model;
 }

@@ -81,6 +81,15 @@ Result<void> complete_config(ModelConfig& c, std::string_view what) {
         what, "head_dim", cat(c.head_dim),
         cat("at most ", kMaxWidth, " values in all ", c.num_attention_heads, " heads"));
   }
+  // One sequence's keys, or values: plans multiply them by bytes and by up to 65,536 sequences, and
+  // the sum must stay inside 64 bits. Llama 3.1 405B at its full context has a 65th of it.
+  constexpr int64_t kMaxKeysOfASequence = int64_t{1} << 40;
+  const int64_t keys_per_token = c.num_hidden_layers * c.num_key_value_heads * c.head_dim;
+  if (keys_per_token * c.max_position_embeddings > kMaxKeysOfASequence) {
+    return bad_field(what, "max_position_embeddings", cat(c.max_position_embeddings),
+                     cat("a context for which the ", keys_per_token,
+                         " keys of a token come to at most ", kMaxKeysOfASequence));
+  }
   if (c.query_pre_attn_scalar == 0.0) {
     c.query_pre_attn_scalar = static_cast<double>(c.head_dim);
   }

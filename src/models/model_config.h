@@ -30,7 +30,7 @@ struct RopeParameters {
 };
 
 /// The numbers of a model's config.json under their Hugging Face names, every one present and
-/// within bounds that keep products of any three of them inside 64 bits. GPT-2's own spellings
+/// within bounds that keep what plans compute from them inside 64 bits. GPT-2's own spellings
 /// (n_embd, n_head ...) are read into the common ones.
 struct ModelConfig {
   std::string architecture = {};  // "LlamaForCausalLM"

@@ -118,6 +118,7 @@ TEST(OpenModel, EndTokensComeFromConfigWhereGenerationConfigIsMute) {
   EXPECT_EQ(ends("", absent), (std::vector<int32_t>{2}));  // LlamaConfig's default
   EXPECT_TRUE(ends("", nullptr).empty());
   EXPECT_TRUE(ends(R"({"eos_token_id":-1})", 5).empty());
+  EXPECT_EQ(ends(R"({"eos_token_id":[3,2147483647]})", 5), (std::vector<int32_t>{3}));
 }
 
 TEST(OpenModel, FilesOfAnUnknownArchitectureOpenButMakeNoModel) {
