@@ -11,7 +11,8 @@ namespace quern {
 
 namespace {
 
-constexpr size_t kMaxNormalizedBytes = 1 << 20;
+constexpr size_t kMaxNormalizedBytes = 1 << 20;        // of one token
+constexpr size_t kMaxNormalizedBytesInAll = 64 << 20;  // normalizers can put text into each
 
 /// The start of the last character of text[0, end), end > 0.
 size_t last_character(std::string_view text, size_t end) {
@@ -39,6 +40,7 @@ Result<AddedTokens> AddedTokens::build(std::vector<AddedToken> tokens,
   std::vector<PrefixTable::Entry> written, normalized, special;
   std::set<std::string> seen_written, seen_normalized;
   PatternFuel fuel(0);
+  size_t normalized_bytes = 0;
   for (size_t i = 0; i < added.tokens_.size(); ++i) {
     const AddedToken& token = added.tokens_[i];
     added.by_id_[token.id] = i;
@@ -49,6 +51,16 @@ Result<AddedTokens> AddedTokens::build(std::vector<AddedToken> tokens,
         return with_context(std::move(done).error(), what);
       }
       text = std::move(changed.text);
+      normalized_bytes += text.size();
+      if (normalized_bytes > kMaxNormalizedBytesInAll) {
+        return Error{.code = ErrorCode::kBadFile,
+                     .message = cat(what, ": the normalizers make the added tokens up to \"",
+                                    token.content.substr(0, 80), "\" larger than ",
+                                    kMaxNormalizedBytesInAll, " bytes in all"),
+                     .what = std::string(what),
+                     .found = token.content.substr(0, 80),
+                     .wanted = cat("at most ", kMaxNormalizedBytesInAll, " bytes")};
+      }
       if (text != token.content) added.normalized_contents_[token.id] = text;
     }
     auto& seen = token.normalized ? seen_normalized : seen_written;

@@ -10,6 +10,9 @@ namespace quern {
 
 namespace {
 
+/// How long replacements may make one token: steps in a row can double it each.
+constexpr size_t kMaxReplacedBytes = 1 << 20;
+
 std::optional<int> hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -118,24 +121,27 @@ void DecoderRun::step(const MetaspaceDecoder& step, State& state, bool) {
 void DecoderRun::step(const ReplaceDecoder& step, State& state, bool) {
   for (const Chunk& chunk : in_.list) {
     if (!whole_token(chunk, state)) continue;
-    matches_.clear();
-    scratch_.clear();
-    size_t from = 0;
     // Decoding cannot fail: where a pattern gives up, the tokens stay as they are.
-    fuel_.add_text(state.token.size());
-    if (!gave_up_ && !step.pattern.find_all(state.token, fuel_, matches_)) {
-      gave_up_ = true;
-      matches_.clear();
-    }
-    for (const TextSpan& match : matches_) {
-      scratch_.append(state.token, from, match.begin - from);
-      scratch_.append(step.content);
-      from = match.end;
-    }
-    scratch_.append(state.token, from);
-    out_.add(scratch_, true);
+    if (!gave_up_) gave_up_ = !replace(step, state.token);
+    out_.add(gave_up_ ? state.token : scratch_, true);
     state.token.clear();
   }
+}
+
+bool DecoderRun::replace(const ReplaceDecoder& step, std::string_view token) {
+  matches_.clear();
+  scratch_.clear();
+  fuel_.add_text(token.size());
+  if (!step.pattern.find_all(token, fuel_, matches_)) return false;
+  size_t from = 0;
+  for (const TextSpan& match : matches_) {
+    scratch_.append(token.substr(from, match.begin - from));
+    if (scratch_.size() + step.content.size() > kMaxReplacedBytes) return false;
+    scratch_.append(step.content);
+    from = match.end;
+  }
+  scratch_.append(token.substr(from));
+  return true;
 }
 
 void DecoderRun::flush_bytes(State& state) {

@@ -96,13 +96,16 @@ class DecoderRun {
   void step(const JoinDecoder& step, State& state, bool last);
   /// The whole token that `chunk` ends, or nothing if it goes on; clear state.token afterwards.
   bool whole_token(const Chunk& chunk, State& state);
+  /// Leaves the token with its matches replaced in scratch_; false where that takes too much work
+  /// or room.
+  bool replace(const ReplaceDecoder& step, std::string_view token);
   void flush_bytes(State& state);
 
   const std::vector<DecoderStep>* steps_;
   std::vector<State> states_;
   Chunks in_, out_;
   PatternFuel fuel_{0};
-  bool gave_up_ = false;  // a pattern took too long: it is not tried again
+  bool gave_up_ = false;  // a replacement took too much: none is tried again
   std::vector<TextSpan> matches_;
   std::string scratch_;
 };

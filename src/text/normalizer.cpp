@@ -31,14 +31,6 @@ void map_characters(NormalizedText& text, Map&& map) {
   text.text = std::move(out);
 }
 
-Error too_large(size_t max_bytes) {
-  return Error{.code = ErrorCode::kBadInput,
-               .message = cat("the tokenizer's normalizers make this text larger than ", max_bytes,
-                              " bytes; shorten the text"),
-               .what = "text",
-               .try_next = "shorten the text"};
-}
-
 Result<void> apply(const UnicodeNormalizer& step, const Limits&, NormalizedText& text) {
   text.text = normalize(text.text, step.form);
   return {};
@@ -59,7 +51,7 @@ Result<void> apply(const ReplaceNormalizer& step, const Limits& limits, Normaliz
   for (const TextSpan& match : matches) {
     out.append(text.text, from, match.begin - from);
     out.append(step.content);
-    if (out.size() > limits.max_bytes) return too_large(limits.max_bytes);
+    if (out.size() > limits.max_bytes) return normalized_too_large(limits.max_bytes);
     from = match.end;
   }
   out.append(text.text, from);
@@ -74,8 +66,12 @@ Result<void> apply(const ReplaceNormalizer& step, const Limits& limits, Normaliz
   return {};
 }
 
-Result<void> apply(const PrependNormalizer& step, const Limits&, NormalizedText& text) {
-  if (!text.text.empty()) text.text.insert(0, step.text);
+Result<void> apply(const PrependNormalizer& step, const Limits& limits, NormalizedText& text) {
+  if (text.text.empty()) return {};
+  if (text.text.size() + step.text.size() > limits.max_bytes) {
+    return normalized_too_large(limits.max_bytes);
+  }
+  text.text.insert(0, step.text);
   return {};
 }
 
@@ -129,12 +125,20 @@ Result<void> apply(const std::shared_ptr<const SentencePieceNormalizer>& step, c
                    NormalizedText& text) {
   std::string out;
   if (!step->append_normalized(text.text, text.at_input_start, limits.max_bytes, out))
-    return too_large(limits.max_bytes);
+    return normalized_too_large(limits.max_bytes);
   text.text = std::move(out);
   return {};
 }
 
 }  // namespace
+
+Error normalized_too_large(size_t max_bytes) {
+  return Error{.code = ErrorCode::kBadInput,
+               .message = cat("the tokenizer's normalizers make this text larger than ", max_bytes,
+                              " bytes; shorten the text"),
+               .what = "text",
+               .try_next = "shorten the text"};
+}
 
 Result<void> apply_normalizers(const std::vector<Normalizer>& normalizers, size_t max_bytes,
                                PatternFuel& fuel, NormalizedText& text) {
@@ -142,7 +146,7 @@ Result<void> apply_normalizers(const std::vector<Normalizer>& normalizers, size_
   for (const Normalizer& normalizer : normalizers) {
     RETURN_IF_ERROR(
         std::visit([&](const auto& step) { return apply(step, limits, text); }, normalizer));
-    if (text.text.size() > max_bytes) return too_large(max_bytes);
+    if (text.text.size() > max_bytes) return normalized_too_large(max_bytes);
   }
   return {};
 }

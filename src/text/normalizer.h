@@ -53,5 +53,7 @@ struct NormalizedText {
 /// than `max_bytes` or a pattern takes too much work.
 Result<void> apply_normalizers(const std::vector<Normalizer>& normalizers, size_t max_bytes,
                                PatternFuel& fuel, NormalizedText& text);
+/// The error of a text that its normalizers make larger than `max_bytes`.
+Error normalized_too_large(size_t max_bytes);
 
 }  // namespace quern

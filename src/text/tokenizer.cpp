@@ -146,6 +146,10 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
                                 .at_input_start = piece.at_input_start};
       RETURN_IF_ERROR(apply_normalizers(parts.normalizers, max_bytes, fuel, normalized));
       if (normalized.text.empty()) continue;
+      // Each piece for itself may be within the limit.
+      if (pieces.buffer.size() + normalized.text.size() > max_bytes) {
+        return normalized_too_large(max_bytes);
+      }
       pieces.pieces.push_back(
           {pieces.buffer.size(), normalized.text.size(), -1, normalized.at_input_start});
       pieces.buffer.append(normalized.text);

@@ -301,6 +301,58 @@ TEST(Tokenizer, NormalizersThatBlowUpATextAreStopped) {
   EXPECT_EQ(ids.error().code, ErrorCode::kBadInput);
 }
 
+TEST(Tokenizer, DecodersThatDoubleATokenLeaveItAsItIsBeforeTheyFillTheMemory) {
+  Json json = tiny();
+  json["decoder"] = {{"type", "Sequence"}, {"decoders", Json::array()}};
+  const auto add_steps = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      json["decoder"]["decoders"].push_back(
+          {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
+    }
+  };
+  add_steps(10);
+  const auto some = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+  ASSERT_TRUE(some) << some.error().message;
+  EXPECT_EQ(some->decode(Ids{0}), std::string(1024, 'a'));
+  add_steps(26);
+  const auto tokenizer = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer->decode(Ids{0}).size(), 1u << 20);
+}
+
+TEST(Tokenizer, NormalizedAddedTokensShareOneLimit) {
+  Json json = tiny();
+  json["normalizer"] = {{"type", "Prepend"}, {"prepend", std::string(1'000'000, 'a')}};
+  for (int i = 0; i < 60; ++i) {
+    json["added_tokens"].push_back(
+        {{"id", 3 + i}, {"content", "t" + std::to_string(i)}, {"normalized", true}});
+  }
+  const auto tokenizer = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  for (int i = 60; i < 70; ++i) {
+    json["added_tokens"].push_back(
+        {{"id", 3 + i}, {"content", "t" + std::to_string(i)}, {"normalized", true}});
+  }
+  const Error error = refusal(json);
+  EXPECT_EQ(error.code, ErrorCode::kBadFile);
+  EXPECT_EQ(error.found, "t67");
+}
+
+TEST(Tokenizer, PiecesShareOneLimitOfNormalizedText) {
+  Json json = tiny();
+  json["normalizer"] = {{"type", "Prepend"}, {"prepend", std::string(9 << 20, 'b')}};
+  json["added_tokens"] = {{{"id", 3}, {"content", "<s>"}, {"special", true}}};
+  const auto tokenizer = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  const auto ids = tokenizer->encode("a<s>a<s>");
+  ASSERT_FALSE(ids);
+  EXPECT_EQ(ids.error().code, ErrorCode::kBadInput);
+  EXPECT_NE(ids.error().message.find("normalizers"), std::string::npos) << ids.error().message;
+  json["normalizer"]["prepend"] = std::string(17 << 20, 'b');
+  EXPECT_EQ(Tokenizer::from_tokenizer_json(dump_json(json), "t.json")->encode("a").error().code,
+            ErrorCode::kBadInput);
+}
+
 TEST(Tokenizer, DeeplyNestedSequencesAreRefused) {
   std::string open_part, close_part;
   for (int i = 0; i < 100'000; ++i) {
