@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "text/seeded_hash.h"
 #include "text/utf8.h"
 
 namespace quern {
@@ -43,7 +44,7 @@ Result<JsonObject> JsonObject::from(JsonValue value, std::string path) {
                  .wanted = "an object"};
   }
   JsonObject fields(object, std::move(path));
-  std::unordered_set<std::string_view> seen;
+  std::unordered_set<std::string_view, SeededHash> seen;
   for (const auto member : object) {
     if (!seen.insert(member.key).second) {
       return fields.error(ErrorCode::kBadFile,

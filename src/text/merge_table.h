@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "text/seeded_hash.h"
+
 namespace quern {
 
 /// One rule of byte pair encoding: the neighbours `left` and `right` become `result`. Of the rules
@@ -24,7 +26,9 @@ class MergeTable {
 
   MergeTable() = default;
   explicit MergeTable(const std::vector<Merge>& merges)
-      : slots_(std::bit_ceil(2 * merges.size() + 2), Slot{kFree, {0, -1}}) {
+      : slots_(std::bit_ceil(2 * merges.size() + 2), Slot{kFree, {0, -1}}),
+        multiplier_(process_hash_seed() | 1),
+        shift_(64 - std::countr_zero(slots_.size())) {
     for (const Merge& merge : merges) {
       Slot& slot = slots_[slot_for(key_of(merge.left, merge.right))];
       slot = {key_of(merge.left, merge.right), {merge.rank, merge.result}};
@@ -46,14 +50,16 @@ class MergeTable {
     return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
   }
   size_t slot_for(uint64_t key) const {
+    // Multiply-shift hashing (Dietzfelbinger et al. 1997): for any pairs, few multipliers are bad.
     const size_t mask = slots_.size() - 1;
-    uint64_t hash = key * 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
-    size_t at = (hash ^ (hash >> 32)) & mask;
+    size_t at = (key * multiplier_) >> shift_;
     while (slots_[at].key != key && slots_[at].key != kFree) at = (at + 1) & mask;
     return at;
   }
 
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_;  // open addressing, a power of two, at most half full
+  uint64_t multiplier_ = 1;  // odd
+  int shift_ = 0;            // leaves as many bits as the slots need
 };
 
 }  // namespace quern

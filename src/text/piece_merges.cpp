@@ -4,6 +4,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "text/seeded_hash.h"
 #include "text/utf8.h"
 
 namespace quern {
@@ -54,7 +55,7 @@ Result<std::vector<Merge>> merges_of_pieces(std::span<const ScoredPiece> pieces,
   for (const ScoredPiece& piece : pieces) {
     if (piece.is_part) is_part[static_cast<size_t>(piece.id)] = true;
   }
-  std::unordered_map<std::string_view, int32_t> extra_ids;
+  std::unordered_map<std::string_view, int32_t, SeededHash> extra_ids;
   const auto find = [&](std::string_view text, uint32_t length) {
     const int32_t id = tokens.find(text);
     if (id >= 0 && is_part[static_cast<size_t>(id)]) return id;

@@ -9,6 +9,7 @@
 
 #include "text/piece_merges.h"
 #include "text/protobuf_reader.h"
+#include "text/seeded_hash.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
@@ -168,7 +169,7 @@ std::optional<int32_t> control_piece(const Model& model, std::string_view text) 
 /// The pieces by text. Text that both a reserved and a normal piece have belongs to the normal
 /// one; the reserved one is found as an added token.
 Result<TokenTable> make_token_table(const Model& model, std::string_view what) {
-  std::unordered_set<std::string_view> normal;
+  std::unordered_set<std::string_view, SeededHash> normal;
   for (const Piece& piece : model.pieces) {
     if (!is_reserved(piece)) normal.insert(piece.text);
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/hash.h"
+#include "text/seeded_hash.h"
 
 namespace quern {
 
@@ -23,7 +23,7 @@ Error bad_entry(std::string_view what, std::string message) {
 
 size_t TokenTable::slot_for(std::string_view text) const {
   const size_t mask = slots_.size() - 1;
-  size_t at = xxh64(std::as_bytes(std::span(text.data(), text.size()))) & mask;
+  size_t at = seeded_hash(text) & mask;
   while (slots_[at].id >= 0 && text_of(slots_[at]) != text) at = (at + 1) & mask;
   return at;
 }

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "text/seeded_hash.h"
 #include "text/tokenizer_components.h"
 #include "text/tokenizer_config.h"
 #include "text/vocabulary_json.h"
@@ -88,7 +89,7 @@ Result<std::vector<AddedToken>> read_added_tokens(const JsonObject& tokenizer,
                                                   const TokenTable& tokens) {
   std::vector<AddedToken> added;
   if (!tokenizer.find("added_tokens")) return added;
-  std::unordered_map<std::string, size_t> seen;
+  std::unordered_map<std::string, size_t, SeededHash> seen;
   size_t misplaced = 0;
   std::string first_misplaced;
   auto next_id = static_cast<int32_t>(tokens.num_tokens());

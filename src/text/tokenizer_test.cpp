@@ -417,6 +417,22 @@ TEST(Tokenizer, ConfigBesideAVocabularyNamesItsSpecialTokens) {
   EXPECT_EQ(other.error().code, ErrorCode::kUnsupported);
 }
 
+TEST(Tokenizer, ManySpecialTokensInAConfigAreEachCountedOnceAndFast) {
+  std::string list;
+  constexpr int kCount = 100'000;
+  for (int i = 0; i < kCount; ++i) list += "\"<" + std::to_string(i) + ">\",";
+  const std::string config = R"({"additional_special_tokens":[)" + list + R"("<0>","<7>"]})";
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer =
+      Tokenizer::from_vocab_merges(R"({"a":0,"b":1,"ab":2})", "a b\n", "vocab.json", config);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(tokenizer->vocab_size(), 3 + kCount);
+  EXPECT_EQ(*tokenizer->encode("<7>ab"), (Ids{10, 2}));
+  // Looking through the list for each token takes many times as long.
+  EXPECT_LT(seconds.count(), 10);
+}
+
 TEST(SentencePiece, AddsBosAndFindsControlPiecesInText) {
   const Tokenizer tokenizer = open("spm_bytes.model");
   const Ids bare = *tokenizer.encode("One day", {.add_special_tokens = false});

@@ -1,10 +1,13 @@
 // Reads a vocab.json with its merges.txt, the older form of byte-level tokenizers.
 
 #include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "text/byte_level_family.h"
 #include "text/json_document.h"
+#include "text/seeded_hash.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_parts.h"
 #include "text/vocabulary_json.h"
@@ -59,16 +62,17 @@ class AddedTokenList {
       : tokens_(tokens), next_id_(tokens.id_limit()) {}
 
   int32_t add(AddedToken token) {
-    for (const AddedToken& known : list_) {
-      if (known.content == token.content) return known.id;
-    }
+    const auto [added, fresh] = ids_.try_emplace(token.content, -1);
+    if (!fresh) return added->second;
     const int32_t known = tokens_.find(token.content);
     if (known >= 0) {
       token.id = known;
-    } else if (token.id < 0 || tokens_.text(token.id) || taken(token.id)) {
+    } else if (token.id < 0 || tokens_.text(token.id) || taken_.contains(token.id)) {
       token.id = next_id_;
     }
     next_id_ = std::max(next_id_, token.id + 1);
+    added->second = token.id;
+    taken_.insert(token.id);
     list_.push_back(std::move(token));
     return list_.back().id;
   }
@@ -76,14 +80,11 @@ class AddedTokenList {
   std::vector<AddedToken> take() { return std::move(list_); }
 
  private:
-  bool taken(int32_t id) const {
-    return std::any_of(list_.begin(), list_.end(),
-                       [&](const AddedToken& token) { return token.id == id; });
-  }
-
   const TokenTable& tokens_;
   int32_t next_id_;
   std::vector<AddedToken> list_;
+  std::unordered_map<std::string, int32_t, SeededHash> ids_;  // by content
+  std::unordered_set<int32_t> taken_;
 };
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/cat.h"
-#include "base/hash.h"
+#include "text/seeded_hash.h"
 #include "text/template/code_points.h"
 #include "text/template/escape.h"
 #include "text/template/percent_format.h"
@@ -40,23 +40,19 @@ uint64_t mix(uint64_t hash, uint64_t more) {
   return hash;
 }
 
-uint64_t hash_text(std::string_view text) {
-  return xxh64({reinterpret_cast<const std::byte*>(text.data()), text.size()});
-}
-
 uint64_t hash_scalar(const Value& value) {
   switch (value.type()) {
     case Type::kText:
-      return hash_text(value.bytes());
+      return seeded_hash(value.bytes());
     case Type::kBool:
     case Type::kInteger:
-      return mix(1, static_cast<uint64_t>(value.as_integer()));
+      return seeded_hash(static_cast<uint64_t>(value.as_integer()));
     case Type::kFloat: {
       const double number = value.as_number();
       if (number >= -9e18 && number <= 9e18 && number == std::floor(number)) {
-        return mix(1, static_cast<uint64_t>(static_cast<int64_t>(number)));
+        return seeded_hash(static_cast<uint64_t>(static_cast<int64_t>(number)));
       }
-      return mix(2, std::bit_cast<uint64_t>(number));
+      return mix(2, seeded_hash(std::bit_cast<uint64_t>(number)));
     }
     case Type::kUndefined:
       return 3;
@@ -843,7 +839,7 @@ Value* dict_find(Runtime& runtime, DictObject& dict, const Value& key) {
 }
 
 Value* dict_find(DictObject& dict, std::string_view key) {
-  DictObject::Entry* entry = find_entry(dict, hash_text(key), [&](const Value& candidate) {
+  DictObject::Entry* entry = find_entry(dict, seeded_hash(key), [&](const Value& candidate) {
     return candidate.is_text() && candidate.bytes() == key;
   });
   return entry == nullptr ? nullptr : &entry->value;
