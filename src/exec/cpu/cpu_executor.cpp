@@ -212,9 +212,7 @@ class CpuExecutor final : public Executor {
   void run(const AddPositions& step) {
     const Matrix<float> x = rows(step.x);
     const cpu::PackedMatrix& table = loaded_.weights.matrix(step.table);
-    // Rows are decoded where products keep their float form, which must not outlive this.
-    products_.begin_step();
-    auto* const row = loaded_.work.as<float>(loaded_.plan.float_form);
+    auto* const row = loaded_.work.as<float>(loaded_.plan.position_row);
     for (int64_t t = 0; t < x.rows; ++t) {
       const int32_t position = batch_->positions[static_cast<size_t>(t)];
       ENSURE(position >= 0 && position < table.rows, "position ", position, " of ", table.rows);
@@ -403,7 +401,8 @@ class CpuExecutor final : public Executor {
 
 MemoryNeed cpu_need(const Program& program, const WeightTypes& types, const ExecShape& shape,
                     const ExecOptions& options) {
-  const Plan plan = cpu::make_plan(program, types, shape, num_threads(options));
+  const Plan plan =
+      cpu::make_plan(program, types, shape, options.activations, num_threads(options));
   return {.weights = plan.weight_bytes,
           .kv = plan.kv_bytes,
           .work = plan.work_bytes,
@@ -470,7 +469,7 @@ Result<std::unique_ptr<Executor>> cpu_load(const Program& program, const WeightT
                 .work = {}};
   ASSIGN_OR_RETURN(loaded.isa, cpu::choose_isa(options.isa));
   const int threads = num_threads(options);
-  loaded.plan = cpu::make_plan(program, types, shape, threads);
+  loaded.plan = cpu::make_plan(program, types, shape, options.activations, threads);
   ASSIGN_OR_RETURN(loaded.kv, Arena::reserve(loaded.plan.kv_bytes, "keys and values"));
   ASSIGN_OR_RETURN(loaded.work, Arena::reserve(loaded.plan.work_bytes, "activations"));
   loaded.pool = std::make_unique<ThreadPool>(threads);

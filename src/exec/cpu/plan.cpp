@@ -111,11 +111,11 @@ FormSizes form_sizes(const Program& program, const ExecShape& shape) {
 }  // namespace
 
 Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape& shape,
-               int threads) {
+               Activations activations, int threads) {
   Plan plan;
 
   Places weights;
-  bool any_block_weight = false, any_bf16 = false;
+  bool any_int8 = false, any_float = false, any_bf16 = false;  // forms that products may read
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDecl& decl = program.weights[i];
     if (decl.kind == WeightDecl::Kind::kVector) {
@@ -126,7 +126,9 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     const std::optional<PanelLayout> layout = PanelLayout::of(dtype, decl.cols);
     ENSURE(layout.has_value(), "the executor's check() refuses such weights");
     plan.weights.push_back(weights.take(layout->matrix_bytes(decl.rows)));
-    any_block_weight |= !dtype.is_float();
+    const bool is_float = dtype.is_float() || activations == Activations::kF32;
+    any_int8 |= !is_float;
+    any_float |= is_float;
     any_bf16 |= dtype == DType::of<BF16>();
   }
   plan.weight_bytes = weights.total();
@@ -145,10 +147,14 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     head = std::max(head, layer.head_dim);
   }
   plan.kv_bytes = kv.total();
+  int64_t position_width = 0;
   for (const Step& step : program.steps) {
     if (const auto* attend = std::get_if<Attend>(&step)) {
       const KvLayer& layer = program.kv_layers[static_cast<size_t>(attend->layer)];
       group = std::max(group, attend->q.width / layer.head_dim / layer.num_key_value_heads);
+    }
+    if (const auto* add = std::get_if<AddPositions>(&step)) {
+      position_width = std::max(position_width, add->x.width);
     }
   }
 
@@ -160,13 +166,14 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     plan.ropes.push_back(work.take(shape.max_step_tokens() * half * 8));
   }
   const FormSizes forms = form_sizes(program, shape);
-  if (any_block_weight) {
+  if (any_int8) {
     plan.int8_q = work.take(forms.values);
     plan.int8_scale = work.take(forms.values / 32 * 4);
     plan.int8_neg_sum = work.take(forms.values / 32 * 4);
     plan.int8_scaled_sum = work.take(forms.values / 32 * 4);
   }
-  plan.float_form = work.take(forms.values * 4);
+  if (any_float) plan.float_form = work.take(forms.values * 4);
+  plan.position_row = work.take(position_width * 4);
   if (any_bf16) plan.pair_form = work.take(forms.pairs * 4);
 
   const int64_t tile_rows = std::max(kAttendTileRows, group);
@@ -191,7 +198,7 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
   plan.work_bytes = work.total();
 
   // Stacks as touched, tables of a step, the Program itself, code and libraries.
-  constexpr int64_t kProcess = int64_t{24} << 20, kStack = 128 << 10;
+  constexpr int64_t kProcess = int64_t{16} << 20, kStack = 128 << 10;
   plan.other_bytes = kProcess + threads * kStack + 16 * shape.max_step_tokens();
   return plan;
 }

@@ -46,6 +46,7 @@ struct Plan {
   std::vector<int64_t> ropes;    // cosines [T][half], then sines
   int64_t int8_q = 0, int8_scale = 0, int8_neg_sum = 0, int8_scaled_sum = 0;
   int64_t float_form = 0, pair_form = 0;
+  int64_t position_row = 0;  // one row of a table of positions, decoded
   std::vector<WorkerPlaces> workers;
   int64_t partials = 0, num_partials = 0, partial_floats = 0;  // of segments computed in parallel
   int64_t best = 0;
@@ -55,7 +56,7 @@ struct Plan {
 };
 
 Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape& shape,
-               int threads);
+               Activations activations, int threads);
 
 /// Dh rounded up to whole vectors: the stride of values.
 constexpr int64_t padded_head(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
