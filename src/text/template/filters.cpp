@@ -130,7 +130,7 @@ Value truncate(Runtime& runtime, const Value& value, Args args) {
   if (limit < end_size || leeway < 0) {
     return runtime.fail("the filter 'truncate' needs a length that its end fits in");
   }
-  if (length(runtime, value) <= limit + leeway || runtime.failed()) return value;
+  if (length(runtime, value) - leeway <= limit || runtime.failed()) return value;
   if (!value.is_text()) {
     return runtime.fail(cat("the filter 'truncate' cannot shorten ", type_name(value.type())));
   }

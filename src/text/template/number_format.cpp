@@ -61,7 +61,7 @@ void append_integer(Runtime& runtime, TextBuilder& out, int64_t value, const For
     return;
   }
   if (spec.type == 'c') {
-    if (value < 0 || value > 0x10FFFF) {
+    if (value < 0 || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) {
       runtime.fail(cat(value, " is no character"));
       return;
     }

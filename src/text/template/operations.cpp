@@ -547,10 +547,12 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
         const int64_t low = std::min(range.start, last);
         const int64_t high = std::max(range.start, last);
         if (item.as_integer() < low || item.as_integer() > high) return false;
-        return static_cast<int64_t>((static_cast<uint64_t>(item.as_integer()) -
-                                     static_cast<uint64_t>(range.start))) %
-                   range.step ==
-               0;
+        // Between the ends the item lies in the direction of the step.
+        const bool up = range.step > 0;
+        const auto from = static_cast<uint64_t>(range.start);
+        const auto to = static_cast<uint64_t>(item.as_integer());
+        const auto step = static_cast<uint64_t>(range.step);
+        return (up ? (to - from) % step : (from - to) % (0 - step)) == 0;
       }
       break;
     default:
@@ -767,9 +769,10 @@ Value slice(Runtime& runtime, const Value& value, const Value& start, const Valu
   if (value.is_text()) return slice_text(runtime, value, *bounds);
   if (value.is(Type::kRange)) {
     const RangeObject& range = value.range();
-    const int64_t first = range.at(bounds->start);
-    int64_t stride = 0, span = 0, end = 0;
-    if (__builtin_mul_overflow(range.step, bounds->step, &stride) ||
+    int64_t first = 0, stride = 0, span = 0, end = 0;
+    if (__builtin_mul_overflow(range.step, bounds->start, &span) ||
+        __builtin_add_overflow(range.start, span, &first) ||
+        __builtin_mul_overflow(range.step, bounds->step, &stride) ||
         __builtin_mul_overflow(stride, bounds->count, &span) ||
         __builtin_add_overflow(first, span, &end)) {
       return overflow(runtime, "slice");

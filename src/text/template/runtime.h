@@ -45,7 +45,8 @@ class Runtime {
   /// whose size the template chooses.
   bool reserve(int64_t bytes);
   bool reserve_items(int64_t count) {
-    return count < (int64_t{1} << 40) && reserve(count * static_cast<int64_t>(sizeof(Value)));
+    const auto size = static_cast<int64_t>(sizeof(Value));
+    return reserve(count < (int64_t{1} << 40) ? count * size : INT64_MAX);
   }
   /// Counts memory that the rendering holds outside of values until it ends.
   void charge(int64_t bytes);

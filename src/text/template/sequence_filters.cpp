@@ -365,10 +365,9 @@ Value filter_batch(Runtime& runtime, const Value& value, FilterArgs args) {
     batch.push_back(std::move(item));
   }
   if (!batch.empty()) {
-    const int64_t missing = size - static_cast<int64_t>(batch.size());
-    if (fill && missing > 0) {
-      runtime.spend(missing);
+    if (fill && size > static_cast<int64_t>(batch.size())) {
       if (!runtime.reserve_items(size)) return {};
+      runtime.spend(size - static_cast<int64_t>(batch.size()));
       batch.resize(static_cast<size_t>(size), args[1]);
     }
     batches.push_back(runtime.list(Type::kList, std::move(batch)));

@@ -161,6 +161,51 @@ TEST(ChatTemplate, IntegersThatLeave64BitsAreAnErrorAndNeverWrap) {
             std::string::npos);
 }
 
+TEST(ChatTemplate, NumbersAtTheEdgesOf64BitsAreWidthsAndBoundsAsInPython) {
+  const std::string least = "(-9223372036854775807 - 1)", most = "9223372036854775807";
+  const auto show = [](const std::string& expression) {
+    return rendered("{{ " + expression + " }}");
+  };
+  for (const std::string method : {"ljust", "rjust", "center", "zfill"}) {
+    EXPECT_EQ(show("'ab'." + method + "(" + least + ")"), "ab") << method;
+  }
+  EXPECT_EQ(show("'ab' | center(" + least + ")"), "ab");
+  EXPECT_EQ(show("'x' | truncate(" + most + ")"), "x");
+  EXPECT_EQ(show("'abcdef' | truncate(4, true, '', " + most + ")"), "abcdef");
+  EXPECT_EQ(show("'abc'[" + least + ":" + most + "]"), "abc");
+  EXPECT_EQ(show("'abc'[::" + least + "]"), "c");
+  EXPECT_EQ(show("[1, 2, 3][" + most + "::" + least + "]"), "[3]");
+  const std::string wide = "range(" + least + ", " + most + ", 4611686018427387904)";
+  EXPECT_EQ(show(wide + " | list"),
+            "[-9223372036854775808, -4611686018427387904, 0, 4611686018427387904]");
+  EXPECT_EQ(show("0 in " + wide), "True");
+  EXPECT_EQ(show("1 in " + wide), "False");
+  // The remainder of a distance of more than 63 bits.
+  EXPECT_EQ(
+      show("3000000000000000000 in range(-9000000000000000000, " + most + ", 3000000000000000000)"),
+      "True");
+  EXPECT_EQ(show("-3 in range(5, -9, -4)"), "True");
+  EXPECT_EQ(show("-2 in range(5, -9, -4)"), "False");
+  EXPECT_EQ(show("[1, 2] | batch(" + least + ", 0) | list"), "[[1, 2]]");
+  for (const std::string huge :
+       {"[1] * " + most, std::string("[1] * 2 ** 41"), "[1] | batch(" + most + ", 0)"}) {
+    EXPECT_NE(error_of("{{ " + huge + " }}").find("bytes, the limit"), std::string::npos) << huge;
+  }
+  // Python has a range behind the last item; here its start does not fit.
+  EXPECT_NE(show("range(9223372036854775800, " + most + ", 5)[2:]").find("does not fit in 64 bits"),
+            std::string::npos);
+}
+
+TEST(ChatTemplate, ASurrogateIsNoCharacter) {
+  EXPECT_EQ(rendered("{{ '%c' % 55295 }}"), "\xED\x9F\xBF");
+  for (const char* surrogate : {"55296", "57343"}) {
+    EXPECT_NE(error_of(std::string("{{ '%c' % ") + surrogate + " }}").find("no character"),
+              std::string::npos);
+    EXPECT_NE(error_of(std::string("{{ '{:c}'.format(") + surrogate + ") }}").find("no character"),
+              std::string::npos);
+  }
+}
+
 // --- limits
 
 TEST(ChatTemplateLimits, ALoopWithoutEndRunsOutOfSteps) {

@@ -434,7 +434,8 @@ Value pad(Runtime& runtime, const Value& self, Args args, char align) {
     if (length(runtime, args[1]) != 1) return runtime.fail("the fill must be one character");
     fill = like_subject(runtime, self, args[1]).traced();
   }
-  const int64_t missing = std::max<int64_t>(width - length(runtime, self), 0);
+  const int64_t size = length(runtime, self);
+  const int64_t missing = width > size ? width - size : 0;
   // str.center() puts an odd space on the left where the width is odd too.
   const int64_t before = align == '<'   ? 0
                          : align == '>' ? missing

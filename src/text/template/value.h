@@ -235,7 +235,11 @@ struct ListObject : Object {
 struct RangeObject : Object {
   int64_t start = 0, stop = 0, step = 1;
   int64_t count = 0;
-  int64_t at(int64_t index) const { return start + index * step; }
+  /// The item of an index below `count`. On the way to it the product may leave 64 bits.
+  int64_t at(int64_t index) const {
+    return static_cast<int64_t>(static_cast<uint64_t>(start) +
+                                static_cast<uint64_t>(index) * static_cast<uint64_t>(step));
+  }
 };
 
 /// Keys and values in the order of insertion, found by hash. Never shrinks.
