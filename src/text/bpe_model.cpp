@@ -319,7 +319,17 @@ Result<bool> BpeModel::encode(std::string_view word, WordForm form,
                               const std::vector<bool>* forbidden, BpeScratch& scratch,
                               std::vector<int32_t>& ids) const {
   if (word.empty()) return false;
-  ENSURE(word.size() < INT32_MAX, "a word is smaller than 2 GiB");
+  // Normalizers may write several bytes for each one of a large text.
+  if (word.size() >= INT32_MAX) {
+    return Error{
+        .code = ErrorCode::kBadInput,
+        .message = cat("a stretch of the text without a cut is ", word.size(),
+                       " bytes for the tokenizer, wanted below ", INT32_MAX, "; shorten the text"),
+        .what = "text",
+        .found = cat(word.size(), " bytes"),
+        .wanted = cat("below ", INT32_MAX, " bytes"),
+        .try_next = "shorten the text"};
+  }
   bool met_forbidden = false;
   if (options_.ignore_merges) {
     std::string_view text = word;

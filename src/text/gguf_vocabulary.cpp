@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/log.h"
 #include "text/byte_level_family.h"
 #include "text/piece_merges.h"
 #include "text/tokenizer_parts.h"
@@ -122,17 +123,32 @@ Result<Vocabulary> read_tokens(const GgufVocabulary& vocabulary, bool unknown_is
   return out;
 }
 
-Result<Tokenizer::Parts> byte_level_parts(const GgufVocabulary& vocabulary, std::string_view what) {
-  const ByteLevelFamily* family =
-      vocabulary.pre.empty() ? &gpt2_family() : family_of_pre(vocabulary.pre);
-  if (family == nullptr) {
-    Error error = refuse(ErrorCode::kUnsupported, what,
-                         cat("tokenizer.ggml.pre \"", vocabulary.pre,
-                             "\" is not supported; supported are ", known_pre_names()));
-    error.found = vocabulary.pre;
-    error.wanted = known_pre_names();
-    return error;
+/// What tokenizer.ggml.pre says; where it says nothing, as in the first files made from Llama 3,
+/// what the merges say, else GPT-2.
+Result<const ByteLevelFamily*> choose_family(const GgufVocabulary& vocabulary,
+                                             std::span<const MergeTexts> merges,
+                                             std::string_view what) {
+  if (vocabulary.pre.empty() || vocabulary.pre == "default") {
+    const ByteLevelFamily* recognised = family_of_merges(merges);
+    const ByteLevelFamily* family = recognised != nullptr ? recognised : &gpt2_family();
+    log_warning(cat(what, ": tokenizer.ggml.pre is ",
+                    vocabulary.pre.empty() ? "missing" : "\"default\"", "; texts are cut as by ",
+                    family->name,
+                    recognised != nullptr ? ", whose merges these are"
+                                          : "; if the model is another, convert it again"));
+    return family;
   }
+  const ByteLevelFamily* family = family_of_pre(vocabulary.pre);
+  if (family != nullptr) return family;
+  Error error = refuse(ErrorCode::kUnsupported, what,
+                       cat("tokenizer.ggml.pre \"", vocabulary.pre,
+                           "\" is not supported; supported are ", known_pre_names()));
+  error.found = vocabulary.pre;
+  error.wanted = known_pre_names();
+  return error;
+}
+
+Result<Tokenizer::Parts> byte_level_parts(const GgufVocabulary& vocabulary, std::string_view what) {
   Tokenizer::Parts parts;
   ASSIGN_OR_RETURN(Vocabulary read, read_tokens(vocabulary, false, what));
   std::vector<MergeTexts> merges;
@@ -140,6 +156,7 @@ Result<Tokenizer::Parts> byte_level_parts(const GgufVocabulary& vocabulary, std:
     ASSIGN_OR_RETURN(const MergeTexts merge, read_merge(line, merges.size(), what));
     merges.push_back(merge);
   }
+  ASSIGN_OR_RETURN(const ByteLevelFamily* family, choose_family(vocabulary, merges, what));
   ASSIGN_OR_RETURN(auto resolved, resolve_merges(merges, read.tokens, 0, what));
   BpeModel::Options options;
   options.ignore_merges = family->ignore_merges;

@@ -160,21 +160,23 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
 
   std::vector<int32_t> ids;
   ids.reserve(pieces.buffer.size() / 3 + 4);
-  if (!options.add_special_tokens || parts.frame.empty()) {
-    const auto texts = parts.frame.empty()
-                           ? 1
-                           : std::count_if(parts.frame.begin(), parts.frame.end(),
-                                           [](const Parts::Frame& part) { return part.is_text; });
-    for (auto i = texts; i > 0; --i) {
-      RETURN_IF_ERROR(impl_->encode_words(pieces, options.parse_special, ids));
-    }
+  if (parts.frame.empty()) {
+    RETURN_IF_ERROR(impl_->encode_words(pieces, options.parse_special, ids));
     return ids;
   }
+  // A frame may name the text again: its ids are then those of the first time.
+  std::optional<std::pair<size_t, size_t>> first;  // where they begin and how many they are
   for (const Parts::Frame& part : parts.frame) {
-    if (part.is_text) {
+    const size_t at = ids.size();
+    if (!part.is_text) {
+      if (options.add_special_tokens) ids.push_back(part.id);
+    } else if (!first) {
       RETURN_IF_ERROR(impl_->encode_words(pieces, options.parse_special, ids));
+      first = {at, ids.size() - at};
     } else {
-      ids.push_back(part.id);
+      ids.resize(at + first->second);
+      std::copy_n(ids.begin() + static_cast<std::ptrdiff_t>(first->first), first->second,
+                  ids.begin() + static_cast<std::ptrdiff_t>(at));
     }
   }
   return ids;

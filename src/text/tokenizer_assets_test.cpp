@@ -12,6 +12,7 @@
 
 #include "base/byte_reader.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/numbers.h"
 #include "text/gguf_vocabulary.h"
 #include "text/tokenizer.h"
@@ -205,6 +206,31 @@ TEST(TokenizerAssets, Llama3VocabularyIsRecognisedByItsMergesAndAddsBos) {
   const auto ranks = Tokenizer::open(file.parent_path() / "tokenizer.model");
   ASSERT_FALSE(ranks);
   EXPECT_EQ(ranks.error().code, ErrorCode::kUnsupported);
+}
+
+TEST(TokenizerAssets, GgufOfLlama3ThatNamesNoFamilyIsRecognisedByItsMerges) {
+  const fs::path folder = assets() / "tokenizers/llama3";
+  NEED(folder / "vocab.bpe");
+  const std::string vocabulary_json = content(folder / "encoder.json");
+  const std::string merges = content(folder / "vocab.bpe");
+  const auto json = parse_json(vocabulary_json, "encoder.json");
+  ASSERT_TRUE(json) << json.error().message;
+  GgufVocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.tokens.resize(json->size());
+  for (auto entry = json->begin(); entry != json->end(); ++entry) {
+    vocabulary.tokens.at(entry->get<size_t>()) = entry.key();  // a reference into `json`
+  }
+  for (size_t at = 0; at < merges.size();) {
+    const size_t end = std::min(merges.find('\n', at), merges.size());
+    const std::string_view line = std::string_view(merges).substr(at, end - at);
+    if (!line.empty() && !line.starts_with("#version")) vocabulary.merges.push_back(line);
+    at = end + 1;
+  }
+  for (const char* pre : {"", "default", "llama-bpe"}) {
+    vocabulary.pre = pre;
+    expect_vectors(Tokenizer::from_gguf(vocabulary, "m.gguf"), "ggml-vocab-llama-bpe.gguf");
+  }
 }
 
 TEST(TokenizerAssets, StoriesVocabularyCountsThePublishedSentence) {

@@ -1,5 +1,7 @@
 #include "text/tokenizer_components.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 namespace quern {
@@ -7,6 +9,7 @@ namespace quern {
 namespace {
 
 constexpr size_t kMaxComponents = 256;
+constexpr std::ptrdiff_t kMaxTextsInFrame = 16;
 
 Error unsupported(const JsonObject& component, std::string_view type, std::string_view supported) {
   Error error = component.error(
@@ -340,6 +343,13 @@ Result<std::vector<Frame>> read_post_processor(const JsonObject& tokenizer) {
       ASSIGN_OR_RETURN(const JsonObject special_tokens, component.object("special_tokens"));
       ASSIGN_OR_RETURN(frame, read_template(component, "single", special_tokens));
       RETURN_IF_ERROR(read_template(component, "pair", special_tokens));
+      const auto num_texts =
+          std::count_if(frame.begin(), frame.end(), [](const Frame& part) { return part.is_text; });
+      if (num_texts > kMaxTextsInFrame) {
+        return component.error(ErrorCode::kUnsupported,
+                               cat("\"single\" repeats the text ", num_texts,
+                                   " times, supported are up to ", kMaxTextsInFrame));
+      }
       // A frame without text and tokens gives nothing, which an empty list would not say.
       if (frame.empty()) {
         return component.error(ErrorCode::kBadFile, "\"single\" is empty");

@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "base/json.h"
+#include "text/bpe_model.h"
 #include "text/characters.h"
 #include "text/detokenizer.h"
 #include "text/gguf_vocabulary.h"
@@ -219,6 +221,45 @@ TEST(Tokenizer, RefusesAnUndeclaredSpecialToken) {
   Json unknown = tiny();
   unknown["model"]["unk_token"] = "<unk>";
   EXPECT_EQ(refusal(unknown).code, ErrorCode::kBadFile);
+}
+
+TEST(Tokenizer, ATemplateMayRepeatTheTextAFewTimes) {
+  Json json = tiny();
+  json["post_processor"] = *parse_json(
+      R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a","type_id":0}}],"pair":[],
+          "special_tokens":{"a":{"id":"a","ids":[0],"tokens":["a"]}}})",
+      "t");
+  const Json text = *parse_json(R"({"Sequence":{"id":"A","type_id":0}})", "t");
+  Json& single = json["post_processor"]["single"];
+  single.push_back(text);
+  single.push_back(single[0]);
+  single.push_back(text);
+  const auto tokenizer = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ(*tokenizer->encode("abb"), (Ids{0, 2, 1, 0, 2, 1}));
+  EXPECT_EQ(*tokenizer->encode("abb", {.add_special_tokens = false}), (Ids{2, 1, 2, 1}));
+  for (int i = 2; i < 17; ++i) single.push_back(text);
+  const Error error = refusal(json);
+  EXPECT_EQ(error.code, ErrorCode::kUnsupported);
+  EXPECT_NE(error.message.find("repeats the text 17 times"), std::string::npos) << error.message;
+}
+
+TEST(Tokenizer, AStretchOfTwoGigabytesIsBadInput) {
+  const auto tokens = TokenTable::build(std::vector<TokenEntry>{{"a", 0}}, "t");
+  ASSERT_TRUE(tokens);
+  const auto model = BpeModel::build(*tokens, {}, {}, "t");
+  ASSERT_TRUE(model);
+  // Pages that nobody touches take no memory.
+  void* pages =
+      ::mmap(nullptr, INT32_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(pages, MAP_FAILED);
+  BpeScratch scratch;
+  Ids ids;
+  const auto done = model->encode({static_cast<const char*>(pages), INT32_MAX},
+                                  BpeModel::WordForm::kText, nullptr, scratch, ids);
+  ::munmap(pages, INT32_MAX);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::kBadInput);
 }
 
 TEST(Tokenizer, ChecksTruncationAndPaddingAndAppliesNeither) {
