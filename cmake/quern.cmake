@@ -30,8 +30,10 @@ if(QUERN_FUZZERS)
   target_compile_options(quern_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# `unit_tests` and `fuzzers` build every test and every fuzz target, nothing else.
+# `unit_tests` and `fuzzers` build every test and every fuzz target, `thread_tests` the tests that the
+# thread sanitizer runs, nothing else.
 add_custom_target(unit_tests)
+add_custom_target(thread_tests)
 add_custom_target(fuzzers)
 
 # quern_folder(NAME DEPENDS...): the library quern_NAME of the sources in this folder and below it
@@ -73,7 +75,8 @@ function(quern_folder name)
     add_test(NAME ${target} COMMAND ${target}_test)
     set(labels unit)
     if(target MATCHES "^(base|engine|exec_cpu)$")
-      list(APPEND labels threads)  # what the thread sanitizer runs
+      list(APPEND labels threads)
+      add_dependencies(thread_tests ${target}_test)
     endif()
     set_tests_properties(${target} PROPERTIES TIMEOUT 900 LABELS "${labels}")
     add_dependencies(unit_tests ${target}_test)

@@ -80,6 +80,60 @@ class VisitorEvents final : public nlohmann::json_sax<Json> {
   std::optional<std::string> complaint_;
 };
 
+/// Builds the tree of a text. Members are added at the end of their object, whose own insertion
+/// would search all the earlier ones each time.
+class TreeBuilder final : public JsonVisitor {
+ public:
+  bool begin_object() override { return open(Json::object()); }
+  bool end_object() override { return close(); }
+  bool begin_array() override { return open(Json::array()); }
+  bool end_array() override { return close(); }
+  bool key(std::string key) override {
+    if (!open_.back().keys.insert(key).second) {
+      duplicate_ = key.substr(0, kMostShown);
+      return false;
+    }
+    key_ = std::move(key);
+    return true;
+  }
+  bool scalar(Json value) override {
+    add(std::move(value));
+    return true;
+  }
+
+  const std::optional<std::string>& duplicate() const { return duplicate_; }
+  Json take() { return std::move(root_); }
+
+ private:
+  static constexpr size_t kMostShown = 80;
+
+  struct Open {
+    Json* value;  // stays where it is: nothing joins its parent before it is closed
+    std::set<std::string> keys = {};
+  };
+
+  bool open(Json value) {
+    open_.push_back({add(std::move(value))});
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  Json* add(Json value) {
+    if (open_.empty()) return &(root_ = std::move(value));
+    Json& parent = *open_.back().value;
+    if (parent.is_array()) return &parent.get_ref<Json::array_t&>().emplace_back(std::move(value));
+    Json::object_t::Container& members = parent.get_ref<Json::object_t&>();
+    return &members.emplace_back(std::move(key_), std::move(value)).second;
+  }
+
+  Json root_;
+  std::vector<Open> open_;
+  std::string key_;
+  std::optional<std::string> duplicate_;
+};
+
 }  // namespace
 
 Result<void> walk_json(std::string_view text, std::string_view what, JsonVisitor& visitor,
@@ -96,31 +150,13 @@ Result<void> walk_json(std::string_view text, std::string_view what, JsonVisitor
 }
 
 Result<Json> parse_json(std::string_view text, std::string_view what, ErrorCode code) {
-  auto refuse = [&](std::string_view why) { return not_json(what, why, code); };
-  if (const auto why = too_deep(text)) return refuse(*why);
-  std::vector<std::set<std::string>> keys;
-  std::optional<std::string> complaint;
-  const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !complaint) {
-      const auto& key = value.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) {
-        complaint = cat("the key \"", key, "\" stands twice in one object");
-      }
-      if (keys.back().size() > kMaxJsonKeys) {
-        complaint = cat("an object has more than ", kMaxJsonKeys, " keys");
-      }
-    }
-    return !complaint;  // the rest is read, but no longer kept
-  };
-  try {
-    Json value = Json::parse(text.begin(), text.end(), watch);
-    if (complaint) return refuse(*complaint);
-    return value;
-  } catch (const nlohmann::json::exception& failure) {
-    return refuse(reason_in(failure.what()));
+  TreeBuilder tree;
+  RETURN_IF_ERROR(walk_json(text, what, tree, code));
+  if (tree.duplicate()) {
+    return not_json(what, cat("the key \"", *tree.duplicate(), "\" stands twice in one object"),
+                    code);
   }
+  return tree.take();
 }
 
 std::string dump_json(const Json& value) {

@@ -11,16 +11,14 @@
 namespace quern {
 
 /// The one JSON value type: keeps the order of keys. This header is the only includer of the
-/// library; large tokenizer files go through text/json_stream instead.
+/// library; large tokenizer files go through text/json_document instead.
 using Json = nlohmann::ordered_json;
 
 inline constexpr int kMaxJsonDepth = 128;
-/// Of one object: the value type looks keys up one by one, so time grows with their square.
-inline constexpr size_t kMaxJsonKeys = 20'000;
 
 /// Parses one strict JSON text: no comments, no trailing bytes, valid UTF-8, no duplicate keys, at
-/// most kMaxJsonDepth levels and kMaxJsonKeys keys in an object. `what` names the source in the
-/// message; `code` is kBadFile for files and kBadInput for what a user typed.
+/// most kMaxJsonDepth levels. `what` names the source in the message; `code` is kBadFile for files
+/// and kBadInput for what a user typed.
 Result<Json> parse_json(std::string_view text, std::string_view what,
                         ErrorCode code = ErrorCode::kBadFile);
 

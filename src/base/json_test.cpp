@@ -12,16 +12,12 @@ TEST(Json, RefusesADuplicateKeyAndNamesIt) {
   EXPECT_NE(result.error().message.find("\"a\" stands twice"), std::string::npos);
 }
 
-TEST(Json, RefusesAnObjectWithMoreKeysThanTheLimit) {
-  const auto object_of = [](size_t keys) {
-    std::string text = "{";
-    for (size_t i = 0; i < keys; ++i) text += (i ? ",\"" : "\"") + std::to_string(i) + "\":0";
-    return text + "}";
-  };
-  EXPECT_TRUE(parse_json(object_of(kMaxJsonKeys), "f"));
-  const auto result = parse_json(object_of(10 * kMaxJsonKeys), "f");
-  ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message.find("more than 20000 keys"), std::string::npos);
+TEST(Json, ManyKeysTakeTimeByTheirNumberNotItsSquare) {
+  std::string text = "{";
+  for (int i = 0; i < 300'000; ++i) text += (i ? ",\"" : "\"") + std::to_string(i) + "\":[{}]";
+  const auto result = parse_json(text + "}", "f");  // hours, if each looked for all before it
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->size(), 300'000u);
 }
 
 TEST(Json, RefusesNestingBeyondTheLimitBeforeParsing) {

@@ -46,8 +46,17 @@ LogLevel log_level() {
   }
 }
 
-void log_debug(const std::string& message) { logger().debug("{}", message); }
-void log_info(const std::string& message) { logger().info("{}", message); }
-void log_warning(const std::string& message) { logger().warn("{}", message); }
+std::string printable(std::string_view text) {
+  std::string line(text);
+  for (char& c : line) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) c = ' ';
+  }
+  return line;
+}
+
+void log_debug(const std::string& message) { logger().debug("{}", printable(message)); }
+void log_info(const std::string& message) { logger().info("{}", printable(message)); }
+void log_warning(const std::string& message) { logger().warn("{}", printable(message)); }
 
 }  // namespace quern

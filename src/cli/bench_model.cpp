@@ -160,10 +160,8 @@ Result<int> run_bench_model(const Arguments& arguments) {
   }
   Json all = Json::array();
   for (const ModelBenchCase& c : cases) {
-    ASSIGN_OR_RETURN(
-        const ModelBenchResult result,
-        run_model_bench(*llm, c, repetitions.value_or(5), [] { return !interrupted(); }));
-    if (interrupted()) return interrupt_status();
+    ASSIGN_OR_RETURN(const ModelBenchResult result,
+                     run_model_bench(*llm, c, repetitions.value_or(5)));
     const Json row = row_json(result, context);
     if (format == "md") print_text(markdown_row(row, c));
     if (format == "jsonl") print_json_line(row);

@@ -39,11 +39,7 @@ const Command* find_command(const std::vector<std::string>& words, size_t& taken
 
 int report(const Error& error, bool json) {
   if (json) print_json({{"error", error_json(error)}});
-  std::string line = error.message;
-  for (char& c : line) {
-    if (c == '\n') c = ' ';
-  }
-  std::fprintf(stderr, "error: %s\n", line.c_str());
+  std::fprintf(stderr, "error: %s\n", printable(error.message).c_str());
   return exit_status(error.code);
 }
 

@@ -7,11 +7,13 @@ namespace quern {
 
 namespace {
 
-// The one global: a signal handler can reach nothing else.
+// The globals: a signal handler can reach nothing else.
 volatile std::sig_atomic_t pending_signal = 0;  // NOLINT
+volatile std::sig_atomic_t is_noted = 0;        // NOLINT
 
 void on_signal(int signal) {
-  if (pending_signal != 0) std::_Exit(128 + signal);  // the second one does not wait
+  // Also the second one does not wait.
+  if (is_noted == 0 || pending_signal != 0) std::_Exit(128 + signal);
   pending_signal = signal;
 }
 
@@ -37,6 +39,9 @@ Json error_json(const Error& error) {
           {"what", or_null(error.what)},         {"found", or_null(error.found)},
           {"wanted", or_null(error.wanted)},     {"try", or_null(error.try_next)}};
 }
+
+InterruptsNoted::InterruptsNoted() { is_noted = 1; }
+InterruptsNoted::~InterruptsNoted() { is_noted = 0; }
 
 bool interrupted() { return pending_signal != 0; }
 int interrupt_status() { return 128 + pending_signal; }

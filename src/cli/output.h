@@ -15,10 +15,20 @@ void print_text(std::string_view text);
 /// An Error as the contract's {"code","message","what","found","wanted","try"}.
 Json error_json(const Error& error);
 
-/// True once SIGINT or SIGTERM has come; commands stop at the next step.
+/// From here on SIGINT and SIGTERM end the process at once, with status 130 or 143.
+void catch_interrupts();
+/// While it lives they are only noted, so that an answer can end in order; the second one ends the
+/// process all the same.
+class InterruptsNoted {
+ public:
+  InterruptsNoted();
+  ~InterruptsNoted();
+  InterruptsNoted(const InterruptsNoted&) = delete;
+  InterruptsNoted& operator=(const InterruptsNoted&) = delete;
+};
+/// True once one has been noted.
 bool interrupted();
 /// 130 or 143: the status of a command ended that way.
 int interrupt_status();
-void catch_interrupts();
 
 }  // namespace quern

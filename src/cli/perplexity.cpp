@@ -119,10 +119,8 @@ Result<int> run_perplexity(const Arguments& arguments) {
     ASSIGN_OR_RETURN(const RunOptions other, reference_options(arguments, options));
     ASSIGN_OR_RETURN(reference, Llm::load(*reference_model, other));
   }
-  ASSIGN_OR_RETURN(
-      const PerplexityReport report,
-      measure_perplexity(*llm, reference.get(), windows, [] { return !interrupted(); }));
-  if (interrupted()) return interrupt_status();
+  ASSIGN_OR_RETURN(const PerplexityReport report,
+                   measure_perplexity(*llm, reference.get(), windows));
 
   const double rate = static_cast<double>(report.tokens) / report.seconds;
   if (!arguments.on("--json")) {

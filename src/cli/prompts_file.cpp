@@ -184,6 +184,7 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
     }
   }
   bool cancelled = false;
+  const InterruptsNoted noted;
   while (!engine.idle()) {
     if (interrupted() && !cancelled) {
       for (const RequestId id : ids) engine.cancel(id);

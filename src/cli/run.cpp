@@ -218,6 +218,7 @@ Result<RequestResult> answer_until_interrupted(Llm& llm, const Request& request)
   ResultCollector collector;
   llm.set_listener(&collector);
   ASSIGN_OR_RETURN(const RequestId id, llm.engine().submit(request));
+  const InterruptsNoted noted;
   while (!llm.engine().idle()) {
     if (interrupted()) llm.engine().cancel(id);
     llm.engine().step();

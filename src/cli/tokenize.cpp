@@ -90,7 +90,7 @@ template <typename AnswerLine>
 Result<int> for_each_line(const AnswerLine& answer) {
   ASSIGN_OR_RETURN(const std::string input, read_stdin(kMostBytes));
   std::string_view rest = input;
-  for (int64_t number = 1; !rest.empty() && !interrupted(); ++number) {
+  for (int64_t number = 1; !rest.empty(); ++number) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));

@@ -88,10 +88,9 @@ Result<int64_t> run_once(Llm& model, const ModelBenchCase& c, int64_t repetition
 }  // namespace
 
 Result<ModelBenchResult> run_model_bench(Llm& model, const ModelBenchCase& bench_case,
-                                         int64_t repetitions,
-                                         const std::function<bool()>& keep_going) {
+                                         int64_t repetitions) {
   ModelBenchResult result{.bench_case = bench_case, .samples_ns = {}};
-  for (int64_t r = 0; r <= repetitions && keep_going(); ++r) {
+  for (int64_t r = 0; r <= repetitions; ++r) {
     ASSIGN_OR_RETURN(const int64_t ns, run_once(model, bench_case, r));
     if (r > 0) result.samples_ns.push_back(ns);  // the first one warms up
   }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -44,7 +43,6 @@ std::vector<ModelBenchCase> model_bench_cases(const std::vector<int64_t>& prompt
 /// pseudo-random sequence, another one each repetition; what the depth stands for is computed
 /// before and found in the prefix cache, which must be on where there is a depth.
 Result<ModelBenchResult> run_model_bench(Llm& model, const ModelBenchCase& bench_case,
-                                         int64_t repetitions,
-                                         const std::function<bool()>& keep_going);
+                                         int64_t repetitions);
 
 }  // namespace quern

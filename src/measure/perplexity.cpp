@@ -95,14 +95,12 @@ Result<void> run_window(Llm& model, const PerplexityWindow& window,
 }  // namespace
 
 Result<PerplexityReport> measure_perplexity(Llm& model, Llm* reference,
-                                            std::span<const PerplexityWindow> windows,
-                                            const std::function<bool()>& keep_going) {
+                                            std::span<const PerplexityWindow> windows) {
   PerplexityReport report;
   std::vector<double> divergences;
   int64_t same_top1 = 0;
   const int64_t start_ns = steady_clock().now_ns();
   for (const PerplexityWindow& window : windows) {
-    if (!keep_going()) break;
     const auto rows = std::make_shared<WindowRows>(window, false);
     std::shared_ptr<WindowRows> other;
     if (reference != nullptr) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -49,10 +48,8 @@ struct PerplexityReport {
 };
 
 /// Scores the windows in order. With `reference` also KL(reference || model) at every scored
-/// position, from log-probabilities in float. `keep_going` is asked between windows; false ends the
-/// report with those before.
+/// position, from log-probabilities in float.
 Result<PerplexityReport> measure_perplexity(Llm& model, Llm* reference,
-                                            std::span<const PerplexityWindow> windows,
-                                            const std::function<bool()>& keep_going);
+                                            std::span<const PerplexityWindow> windows);
 
 }  // namespace quern
