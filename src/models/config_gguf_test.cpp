@@ -4,6 +4,7 @@
 
 #include "checkpoint/test_files.h"
 #include "models/architecture.h"
+#include "models/generation_config.h"
 #include "models/test_models.h"
 
 namespace quern {
@@ -136,6 +137,24 @@ TEST(ConfigGguf, AVocabularyAloneIsNoModel) {
 }
 
 // What both files of a golden model say must be the same model. rms_norm_eps is a float in GGUF;
+std::vector<int32_t> ends_of(const GgufTestWriter& writer) {
+  const TemporaryFolder folder;
+  const auto checkpoint = Checkpoint::open(folder.write("model.gguf", writer.finish()));
+  EXPECT_TRUE(checkpoint) << checkpoint.error().message;
+  return read_gguf_generation_config(*checkpoint).eos_token_ids;
+}
+
+TEST(ConfigGguf, EndOfATurnIsKnownByItsTextWhereNoKeyNamesIt) {
+  const std::vector<std::string> tokens = {"a", "<eos>", "<end_of_turn>", "<eot>"};
+  GgufTestWriter without = small_llama(), with = small_llama();
+  without.texts("tokenizer.ggml.tokens", tokens).u32("tokenizer.ggml.eos_token_id", 1);
+  with.texts("tokenizer.ggml.tokens", tokens)
+      .u32("tokenizer.ggml.eos_token_id", 1)
+      .u32("tokenizer.ggml.eot_token_id", 3);
+  EXPECT_EQ(ends_of(without), (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(ends_of(with), (std::vector<int32_t>{1, 3}));
+}
+
 // Llama 3's scaling comes as divisors there.
 TEST(ConfigGguf, AgreesWithConfigJsonOnTheGoldenModels) {
   for (const std::string_view name : {"gpt2", "llama", "qwen2", "gemma3"}) {

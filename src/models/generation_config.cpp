@@ -81,6 +81,14 @@ GenerationConfig read_gguf_generation_config(const Checkpoint& checkpoint) {
       add_id(config.eos_token_ids, *id);
     }
   }
+  // Files made before there was a key for it name the end of a turn by its text alone.
+  const std::vector<std::string>* tokens = checkpoint.texts("tokenizer.ggml.tokens");
+  if (tokens != nullptr && !checkpoint.integer("tokenizer.ggml.eot_token_id")) {
+    for (const std::string_view text : {"<end_of_turn>", "<|eot_id|>", "<|im_end|>", "<|end|>"}) {
+      const auto found = std::ranges::find(*tokens, text);
+      if (found != tokens->end()) add_id(config.eos_token_ids, found - tokens->begin());
+    }
+  }
   const auto bounded = [&](std::string_view key, double min, double max) {
     const std::optional<double> value = checkpoint.number(key);
     return value && *value >= min && *value <= max ? value : std::nullopt;
