@@ -20,6 +20,10 @@ namespace {
 constexpr uint32_t kCheapMatchLimit = 1'000;
 constexpr uint32_t kMatchLimit = 200'000;
 constexpr size_t kMaxRun = 100'000'000;
+// How far a search looks ahead for nothing: longer than almost every word. Further costs fuel, or
+// a pattern that looks to the end of the text from everywhere would take quadratic time.
+constexpr size_t kWindowBytes = 256;
+constexpr uint32_t kMaxLookbehind = 255;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 constexpr size_t kJitStackBytes = 512 * 1024;
 
@@ -46,6 +50,7 @@ std::string pcre2_message(int code) {
 
 struct Pattern::Compiled {
   Code code;
+  Code anchored;  // the same, only at the place where the search starts
   bool has_jit = false;
 };
 
@@ -65,8 +70,27 @@ class Pattern::Search {
 
   /// Finds the first match at `at` or later: PCRE2's return value.
   int from(size_t at) {
-    const int found = cheaply_from(at);
-    return found == PCRE2_ERROR_MATCHLIMIT ? patiently_from(at) : found;
+    while (true) {
+      const size_t end = window_end(at, kWindowBytes);
+      const int found = cheaply(*compiled_.code, at, end);
+      if (found == PCRE2_ERROR_NOMATCH && end < text_.size()) {
+        at = end;
+        continue;
+      }
+      size_t last = at;  // the places up to here are tried one by one
+      if (found == PCRE2_ERROR_PARTIAL) {
+        at = last = std::max(at, match().begin);
+      } else if (found == PCRE2_ERROR_MATCHLIMIT) {
+        last = end;
+      } else {
+        return found;
+      }
+      while (at <= last) {
+        const int here = only_at(at);
+        if (here != PCRE2_ERROR_NOMATCH || at >= text_.size()) return here;
+        at += read_utf8(text_, at).size;
+      }
+    }
   }
   TextSpan match() const {
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data_.get());
@@ -74,37 +98,48 @@ class Pattern::Search {
   }
 
  private:
-  int run(size_t at, uint32_t options) {
-    return pcre2_match(compiled_.code.get(), reinterpret_cast<PCRE2_SPTR>(text_.data()),
-                       text_.size(), at, PCRE2_NO_UTF_CHECK | options, data_.get(), context_.get());
+  /// Where a window of about `bytes` from `at` ends, between two characters.
+  size_t window_end(size_t at, size_t bytes) const {
+    if (text_.size() - at <= bytes) return text_.size();
+    size_t end = at + bytes;
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0) == 0x80) ++end;
+    return end;
   }
 
-  int cheaply_from(size_t at) {
-    if (!compiled_.has_jit) return run(at, PCRE2_NO_JIT);
-    int found = run(at, 0);
+  /// Searches as if the text ended at `end`; PCRE2_ERROR_PARTIAL where what follows would matter.
+  int run(const pcre2_code& code, size_t at, size_t end, uint32_t options) {
+    if (end < text_.size()) options |= PCRE2_PARTIAL_HARD;
+    return pcre2_match(&code, reinterpret_cast<PCRE2_SPTR>(text_.data()), end, at,
+                       PCRE2_NO_UTF_CHECK | options, data_.get(), context_.get());
+  }
+
+  int cheaply(const pcre2_code& code, size_t at, size_t end) {
+    if (!compiled_.has_jit) return run(code, at, end, PCRE2_NO_JIT);
+    int found = run(code, at, end, 0);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr) {
       stack_.reset(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr));
       pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
-      found = run(at, 0);
+      found = run(code, at, end, 0);
     }
     // The interpreter keeps its state on the heap, up to the heap limit.
-    return found == PCRE2_ERROR_JIT_STACKLIMIT ? run(at, PCRE2_NO_JIT) : found;
+    return found == PCRE2_ERROR_JIT_STACKLIMIT ? run(code, at, end, PCRE2_NO_JIT) : found;
   }
 
-  /// The limit counts anew at each place where a match might begin, so each place is tried by
-  /// itself, and each expensive one takes fuel.
-  int patiently_from(size_t at) {
-    while (true) {
-      int found = run(at, PCRE2_NO_JIT | PCRE2_ANCHORED);
-      const uint32_t longest_run = static_cast<uint32_t>(std::min(text_.size(), kMaxRun));
+  /// Tries this one place, with as wide a window and as many steps as it needs. PCRE2's limit of
+  /// steps counts anew at each place, so each expensive one takes fuel, and so does each window.
+  int only_at(size_t at) {
+    for (size_t bytes = kWindowBytes;; bytes *= 4) {
+      const size_t end = window_end(at, bytes);
+      if (bytes > kWindowBytes && !fuel_.take(end - at)) return PCRE2_ERROR_MATCHLIMIT;
+      int found = cheaply(*compiled_.anchored, at, end);
+      const auto longest_run = static_cast<uint32_t>(std::min(end - at, kMaxRun));
       for (const uint32_t steps : {kMatchLimit, 4 * longest_run}) {
-        if (found != PCRE2_ERROR_MATCHLIMIT || !fuel_.take(steps)) break;
+        if (found != PCRE2_ERROR_MATCHLIMIT || steps < kMatchLimit || !fuel_.take(steps)) break;
         pcre2_set_match_limit(context_.get(), steps);
-        found = run(at, PCRE2_NO_JIT | PCRE2_ANCHORED);
+        found = run(*compiled_.anchored, at, end, PCRE2_NO_JIT);
         pcre2_set_match_limit(context_.get(), kCheapMatchLimit);
       }
-      if (found != PCRE2_ERROR_NOMATCH || at >= text_.size()) return found;
-      at += read_utf8(text_, at).size;
+      if (found != PCRE2_ERROR_PARTIAL) return found;
     }
   }
 
@@ -126,10 +161,13 @@ Result<Pattern> Pattern::expression(std::string_view expression, std::string_vie
   int code = 0;
   PCRE2_SIZE offset = 0;
   auto compiled = std::make_shared<Compiled>();
-  compiled->code.reset(pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_UTF_CHECK, &code,
-      &offset, context.get()));
+  const auto compile = [&](uint32_t options) {
+    return Code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                                  PCRE2_NO_UTF_CHECK | options,
+                              &code, &offset, context.get()));
+  };
+  compiled->code = compile(0);
   if (compiled->code == nullptr) {
     const bool unknown_property = code == PCRE2_ERROR_UNKNOWN_UNICODE_PROPERTY;
     return Error{.code = unknown_property ? ErrorCode::kUnsupported : ErrorCode::kBadFile,
@@ -139,8 +177,22 @@ Result<Pattern> Pattern::expression(std::string_view expression, std::string_vie
                  .found = std::string(expression.substr(0, 200)),
                  .wanted = "a regular expression"};
   }
+  uint32_t lookbehind = 0;
+  pcre2_pattern_info(compiled->code.get(), PCRE2_INFO_MAXLOOKBEHIND, &lookbehind);
+  if (lookbehind > kMaxLookbehind) {
+    return Error{
+        .code = ErrorCode::kUnsupported,
+        .message = cat(what, ": the pattern \"", expression.substr(0, 200), "\" looks back over ",
+                       lookbehind, " characters, supported are up to ", kMaxLookbehind),
+        .what = std::string(what),
+        .found = std::string(expression.substr(0, 200))};
+  }
+  compiled->anchored = compile(PCRE2_ANCHORED);
+  ENSURE(compiled->anchored != nullptr, pcre2_message(code));
   // Without JIT (a machine that forbids writable code) the interpreter does the same, slower.
-  compiled->has_jit = pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE) == 0;
+  constexpr uint32_t kJitOptions = PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD;
+  compiled->has_jit = pcre2_jit_compile(compiled->code.get(), kJitOptions) == 0 &&
+                      pcre2_jit_compile(compiled->anchored.get(), kJitOptions) == 0;
   Pattern pattern;
   pattern.compiled_ = std::move(compiled);
   pattern.text_ = std::string(expression);

@@ -18,8 +18,8 @@ struct TextSpan {
   friend bool operator==(const TextSpan&, const TextSpan&) = default;
 };
 
-/// How many steps of backtracking all the expensive searches for one text may take, so that a
-/// pattern that backtracks for ages ends in an error, the same one on every machine.
+/// How many steps of backtracking and of looking far ahead all the expensive searches for one text
+/// may take, so that a pattern that works for ages ends in an error, the same on every machine.
 class PatternFuel {
  public:
   explicit PatternFuel(size_t text_bytes) { add_text(text_bytes); }

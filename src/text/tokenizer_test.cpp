@@ -328,6 +328,28 @@ TEST(Tokenizer, APatternThatBacktracksForeverIsAnErrorNotAHang) {
   EXPECT_EQ(ids.error().code, ErrorCode::kBadInput);
 }
 
+TEST(Tokenizer, APatternThatLooksToTheEndFromEverywhereIsAnErrorNotAHang) {
+  for (const char* pattern : {"a(?=[^x]*x)|a", "a(?=[^x]*x)", "(?=[^x]*x)a|a", "a(?![^x]*x)|a"}) {
+    Json json = tiny();
+    json["pre_tokenizer"] = {{"type", "Split"},
+                             {"pattern", {{"Regex", pattern}}},
+                             {"behavior", "Isolated"},
+                             {"invert", false}};
+    const auto tokenizer = Tokenizer::from_tokenizer_json(dump_json(json), "t.json");
+    ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+    EXPECT_EQ(tokenizer->encode(std::string(2'000, 'a') + "x")->size(), 2'000u) << pattern;
+    const auto ids = tokenizer->encode(std::string(1'000'000, 'a'));
+    ASSERT_FALSE(ids) << pattern;
+    EXPECT_EQ(ids.error().code, ErrorCode::kBadInput);
+  }
+  Json json = tiny();
+  json["pre_tokenizer"] = {{"type", "Split"},
+                           {"pattern", {{"Regex", "(?<=a{300})b"}}},
+                           {"behavior", "Isolated"},
+                           {"invert", false}};
+  EXPECT_EQ(refusal(json).code, ErrorCode::kUnsupported);
+}
+
 TEST(Tokenizer, NormalizersThatBlowUpATextAreStopped) {
   Json json = tiny();
   json["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json::array()}};
