@@ -187,7 +187,7 @@ TEST(ChatTemplate, NumbersAtTheEdgesOf64BitsAreWidthsAndBoundsAsInPython) {
   EXPECT_EQ(show("-3 in range(5, -9, -4)"), "True");
   EXPECT_EQ(show("-2 in range(5, -9, -4)"), "False");
   EXPECT_EQ(show("[1, 2] | batch(" + least + ", 0) | list"), "[[1, 2]]");
-  for (const std::string huge :
+  for (const std::string& huge :
        {"[1] * " + most, std::string("[1] * 2 ** 41"), "[1] | batch(" + most + ", 0)"}) {
     EXPECT_NE(error_of("{{ " + huge + " }}").find("bytes, the limit"), std::string::npos) << huge;
   }
