@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <array>
 
-#include "llm/run_plan.h"
 #include "exec/cpu/cpu_executor.h"
 #include "exec/reference/reference_executor.h"
+#include "llm/run_plan.h"
 
 namespace quern {
 
