@@ -22,13 +22,27 @@ std::vector<TextSpan> matches(const std::string& expression, const std::string& 
 TEST(Pattern, AWindowThatEndsAnywhereChangesNoMatch) {
   const std::string tail =
       "ab  cd\n\n  e12345'll \xC3\xA9\xE6\xBC\xA2 ,;--\r\n\t x$ aXbX   Zz ab  cd\n\n  e12345'll  ";
-  for (
-      const char* expression :
-      {R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
-       R"((?i:'s|'ll)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+)",
-       R"(\b)", R"($)", R"(^)", R"(\z)", R"(\Z)", R"(\B\w)", R"((?<=b)\s+)", R"(x*)", R"(b(?=X))",
-       R"(b(?!X))", R"((?<!a)b)", R"([a-z]+?X)", R"(\s+$)", R"(.+)", R"(Zz|Q)", R"((?=e)|(?<=5))",
-       R"(\R)"}) {
+  constexpr const char* kExpressions[] = {
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+      R"((?i:'s|'ll)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+)",
+      R"(\b)",
+      R"($)",
+      R"(^)",
+      R"(\z)",
+      R"(\Z)",
+      R"(\B\w)",
+      R"((?<=b)\s+)",
+      R"(x*)",
+      R"(b(?=X))",
+      R"(b(?!X))",
+      R"((?<!a)b)",
+      R"([a-z]+?X)",
+      R"(\s+$)",
+      R"(.+)",
+      R"(Zz|Q)",
+      R"((?=e)|(?<=5))",
+      R"(\R)"};
+  for (const char* expression : kExpressions) {
     for (const std::string& unit : {std::string("."), std::string("a")}) {
       const std::string line = "\n\n|";
       const std::vector<TextSpan> wanted = matches(expression, line + tail);
