@@ -2,9 +2,11 @@
 
 find_program(QUERN_CCACHE ccache)
 if(QUERN_CCACHE)
-  # The compiler checks precompiled headers itself.
+  # The compiler checks precompiled headers itself. By what was read, not by preprocessed text: a
+  # header that differs in a comment alone would bring back an older precompiled header, in which
+  # `#pragma once` then does not know it again.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-    CCACHE_SLOPPINESS=pch_defines,time_macros ${QUERN_CCACHE})
+    CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros ${QUERN_CCACHE})
 endif()
 
 # Kernels ask for more where they are compiled; everything else gains nothing from -O3 but minutes.
@@ -59,13 +61,11 @@ function(quern_folder name)
   endif()
   target_link_libraries(quern_${target} ${scope} quern_options ${ARGN})
   if(name MATCHES "^(text|models|engine|llm|measure|cli)$")
-    # What nearly every file of these folders includes, read once. Never for exec/cpu: kernels must
-    # not see inline functions of other headers.
+    # What nearly every file of these folders includes, read once; of libraries alone, for these
+    # change with the system, not with a commit. Never for exec/cpu: kernels must not see inline
+    # functions of other headers.
     target_precompile_headers(quern_${target} PRIVATE <algorithm> <functional> <map> <memory>
-      <optional> <span> <string> <variant> <vector> "${PROJECT_SOURCE_DIR}/src/base/json.h")
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      target_compile_options(quern_${target} PRIVATE -fpch-preprocess)
-    endif()
+      <optional> <span> <string> <variant> <vector> <nlohmann/json.hpp>)
   endif()
 
   if(tests)

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "base/cat.h"
 #include "base/json.h"
 #include "process.h"
 
@@ -209,6 +210,97 @@ TEST(Cli, AFlagFromTheEnvironmentCountsAndTheCommandLineWins) {
             0);
 }
 
+TEST(Cli, AValueIsTakenAsItIsWhateverItLooksLike) {
+  const auto ids_of = [](std::vector<std::string> words, const std::string& input = {}) {
+    words.insert(words.begin(), {"tokenize", "demo", "--json"});
+    return parsed(run_quern(words, input).out)["ids"];
+  };
+  EXPECT_EQ(ids_of({"--text", "-m"}), ids_of({}, "-m"));
+  EXPECT_EQ(ids_of({"--text=--json"}), ids_of({}, "--json"));
+  EXPECT_EQ(ids_of({"--text="}), ids_of({}, ""));
+  const auto prompt_of = [](const std::string& prompt) {
+    const ProcessResult result =
+        run_quern({"run", "demo", "--raw", "--json", "--max-tokens", "1", "--", prompt});
+    return parsed(result.out)["prompt_token_ids"];
+  };
+  EXPECT_EQ(prompt_of("[a, b]"), ids_of({}, "[a, b]"));
+  EXPECT_EQ(prompt_of("--json"), ids_of({}, "--json"));
+}
+
+TEST(Cli, ModelAsAFlagStandsWhereTheFirstArgumentWould) {
+  expect_failure({"perplexity", "-m", "demo"}, 2, "usage", "needs");
+  expect_failure({"run", "-m", "demo", "a", "b"}, 2, "usage", "\"b\"");
+  EXPECT_EQ(run_quern({"perplexity", "-m", "demo", "-"}, "Once upon a time").status, 0);
+}
+
+TEST(Cli, WhatWouldBeWithoutEffectIsRefused) {
+  expect_failure({"run", "demo", "a", "--prompt", "b"}, 2, "usage", "--prompt");
+  expect_failure({"run", "demo", "a", "--prompts", "-"}, 2, "usage", "--prompts");
+  expect_failure({"run", "demo", "a", "--unordered"}, 2, "usage", "--unordered");
+  expect_failure({"run", "demo", "a", "--raw", "--system", "b"}, 2, "usage", "--raw");
+  expect_failure({"tokenize", "demo", "--text", "a", "--decode"}, 2, "usage", "--text");
+  expect_failure({"perplexity", "demo", "-", "--ctx", "5000"}, 6, "does_not_fit", "5000", "a b c");
+  expect_failure({"perplexity", "demo", "-", "--max-model-len", "5000"}, 6, "does_not_fit", "5000",
+                 "a b c");
+  expect_failure({"plan", "demo", "--memory-limit", "9223372036854775808"}, 2, "usage",
+                 "--memory-limit");
+  expect_failure({"plan", "demo", "--seed", "dice"}, 2, "usage", "--seed");
+}
+
+TEST(Cli, SeedIsAFlagOfTheModelAndRepeatsAnAnswer) {
+  EXPECT_EQ(run_quern({"plan", "demo", "--seed", "1"}).status, 0);
+  const std::vector<std::string> words = {"run", "demo", "A", "--temperature", "1", "-n", "12"};
+  const ProcessResult once = run_quern(words, {}, {"QUERN_SEED=5"});
+  EXPECT_NE(once.err.find("seed: 5"), std::string::npos) << once.err;
+  EXPECT_EQ(run_quern(words, {}, {"QUERN_SEED=5"}).out, once.out);
+  EXPECT_NE(run_quern(words, {}, {"QUERN_SEED=6"}).out, once.out);
+}
+
+TEST(Cli, AnAnswerThatCannotBeWrittenIsAFailure) {
+  const ProcessResult result = run_in_shell("\"$0\" run demo hi -n 2 > /dev/full");
+  EXPECT_EQ(result.status, 9);
+  EXPECT_TRUE(result.last_error_line().starts_with("error: stdout")) << result.err;
+}
+
+TEST(Cli, ASignalEndsWhateverGoesOn) {
+  // While it reads, while it measures, while it answers.
+  for (const char* command : {"run demo -", "bench model -m demo -r 1000",
+                              "run demo hi --ignore-eos --temperature 0 --no-kv-cache -n 1000"}) {
+    const ProcessResult result =
+        run_in_shell(cat("sleep 9 2> /dev/null | \"$0\" ", command,
+                         " > /dev/null & sleep 1; kill -TERM $!; wait $!"));
+    EXPECT_EQ(result.status, 143) << command << ": " << result.err;
+  }
+}
+
+TEST(Cli, ABadLineIsCountedOnStderr) {
+  const ProcessResult result = run_quern({"run", "demo", "--prompts", "-"},
+                                         "{\"prompt\":\"a\",\"max_tokens\":2}\n{\"wings\":1}\n");
+  EXPECT_EQ(result.status, 7);
+  EXPECT_EQ(result.last_error_line(),
+            "error: -: 1 of 2 lines are wrong; each says why in its place");
+}
+
+TEST(Cli, WhatWasAskedForIsAListEvenWhereItIsShort) {
+  const std::string line =
+      R"({"prompt_token_ids":[5],"max_tokens":1,"temperature":0,"prompt_logprobs":1})";
+  const Json answer = parsed(answers({}, line + "\n"));
+  ASSERT_TRUE(answer["prompt_logprobs"].is_array()) << answer.dump();
+  EXPECT_EQ(answer["prompt_logprobs"], Json::array({nullptr}));
+  EXPECT_TRUE(answer["logprobs"].is_null());
+}
+
+TEST(Cli, TemplatesSeeThatThereAreNoTools) {
+  const auto folder = std::filesystem::temp_directory_path() / "quern_cli_test_template";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "messages.json") << "[]";
+  std::ofstream(folder / "t.jinja") << "{{ 'tools' if tools is not none else 'no tools' }}";
+  const ProcessResult rendered = run_quern({"template", (folder / "t.jinja").string(), "--messages",
+                                            (folder / "messages.json").string()});
+  EXPECT_EQ(rendered.out, "no tools") << rendered.err;
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Cli, DemoWritesAStoryOfSixtyWordsOnStdoutAlone) {
   const ProcessResult result = run_quern({"demo"});
   ASSERT_EQ(result.status, 0) << result.err;
@@ -226,6 +318,7 @@ TEST(Cli, TokenizeGoesThereAndBack) {
   std::string ids;
   for (const Json& id : object["ids"]) ids += std::to_string(id.get<int>()) + " ";
   EXPECT_EQ(run_quern({"tokenize", "demo", "--decode"}, ids).out, text);
+  EXPECT_EQ(parsed(run_quern({"tokenize", "demo", "--decode", "--json"}, ids).out)["text"], text);
 }
 
 TEST(Cli, ShowPlanAndTemplateAnswerInTheirShape) {
@@ -276,6 +369,10 @@ TEST(Cli, BenchModelGivesOneArrayWithTheKeysOfLlamaBench) {
     EXPECT_TRUE(rows[0].contains(key)) << key;
   }
   EXPECT_EQ(rows[0]["samples_ts"].size(), 2u);
+  const Json object = parsed(
+      run_quern({"bench", "model", "-m", "demo", "-p", "8", "-n", "0", "-r", "1", "--json"}).out);
+  EXPECT_EQ(object["schema"], 1);
+  EXPECT_EQ(object["rows"].size(), 1u);
 }
 
 TEST(Readme, ItsCommandsRun) {

@@ -94,6 +94,10 @@ ProcessResult run_quern(std::vector<std::string> words, const std::string& input
   return run_process(words, input, environment);
 }
 
+ProcessResult run_in_shell(const std::string& line) {
+  return run_process({"/bin/sh", "-c", line, std::string(QUERN_BINARY_DIR) + "/quern"});
+}
+
 std::string repository_model(const std::string& name) {
   return std::string(QUERN_SOURCE_DIR) + "/models/" + name;
 }

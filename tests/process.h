@@ -22,6 +22,9 @@ ProcessResult run_process(const std::vector<std::string>& words, const std::stri
 ProcessResult run_quern(std::vector<std::string> words, const std::string& input = {},
                         const std::vector<std::string>& environment = {});
 
+/// A line of sh in which "$0" is that binary.
+ProcessResult run_in_shell(const std::string& line);
+
 /// A file below models/ of the repository.
 std::string repository_model(const std::string& name);
 

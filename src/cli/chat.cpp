@@ -32,7 +32,7 @@ Result<int> run_chat(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
   if (!fields.contains("seed")) {
     fields["seed"] = options.seed;
-    std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(options.seed));
+    print_seed(options.seed);
   }
 
   const bool terminal = ::isatty(STDIN_FILENO) != 0;

@@ -80,8 +80,7 @@ Result<std::vector<int32_t>> Prompter::encode_messages(const Json& messages) con
   for (const auto& [name, text] : tokens) variables[name] = text;
   variables["messages"] = messages;
   variables["add_generation_prompt"] = true;
-  variables["tools"] = nullptr;  // there and none, as in transformers
-  variables["documents"] = nullptr;
+  add_absent_variables(variables);
   ASSIGN_OR_RETURN(const std::vector<Segment> segments, chat->render_segments(variables));
   std::string text;
   std::vector<ByteRange> plain;

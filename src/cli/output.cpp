@@ -26,6 +26,10 @@ void print_text(std::string_view text) {
   std::fflush(stdout);
 }
 
+void print_seed(uint64_t seed) {
+  std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(seed));
+}
+
 void print_json_line(const Json& object) { print_text(dump_json(object) + "\n"); }
 
 void print_json(Json object) {

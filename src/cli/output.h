@@ -11,6 +11,8 @@ void print_json(Json object);
 void print_json_line(const Json& object);
 /// Bytes on stdout, as they are, flushed.
 void print_text(std::string_view text);
+/// What repeats the answer, on stderr.
+void print_seed(uint64_t seed);
 
 /// An Error as the contract's {"code","message","what","found","wanted","try"}.
 Json error_json(const Error& error);

@@ -37,16 +37,6 @@ Result<PerplexityMethod> read_method(const Arguments& arguments) {
   return bad_value("--method", word, "window or llama.cpp");
 }
 
-Error beyond_context(std::string_view flag_name, int64_t found, int64_t context) {
-  return Error{.code = ErrorCode::kDoesNotFit,
-               .message = cat(flag_name, ": found ", found, ", the context is ", context,
-                              "; ask for at most that"),
-               .what = std::string(flag_name),
-               .found = cat(found),
-               .wanted = cat("at most ", context),
-               .try_next = cat(flag_name, " ", context)};
-}
-
 /// The load flags of --reference: those of the command, but for its own types.
 Result<RunOptions> reference_options(const Arguments& arguments, RunOptions options) {
   options.dtype_overrides.clear();

@@ -156,7 +156,7 @@ Result<int> run_prompts_file(const Arguments& arguments, const std::string& file
 
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
   // What the lines without a seed of their own draw theirs from.
-  std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(options.seed));
+  print_seed(options.seed);
   AnswerWriter writer(!arguments.on("--unordered"));
   PromptsRun run(lines, prompter.tokenizer(), writer);
   run.load_ns = llm->load_ns();

@@ -209,7 +209,7 @@ Result<int> run_one(const Arguments& arguments,
     print_speed_and_memory(result, *llm);
   }
   if (prepared.request.sampling.temperature > 0) {
-    std::fprintf(stderr, "seed: %llu\n", static_cast<unsigned long long>(result.seed));
+    print_seed(result.seed);
   }
   return 0;
 }

@@ -57,10 +57,7 @@ Result<int> run_template(const Arguments& arguments) {
   if (arguments.has("--generation-prompt") || !variables.contains("add_generation_prompt")) {
     variables["add_generation_prompt"] = arguments.on("--generation-prompt", true);
   }
-  // There and none where nobody gives them, as in transformers.
-  for (const std::string name : {"tools", "documents"}) {
-    if (!variables.contains(name)) variables[name] = nullptr;
-  }
+  add_absent_variables(variables);
   RenderOptions options;
   if (const auto now = arguments.text("--now")) {
     ASSIGN_OR_RETURN(options.now, CivilTime::parse(*now));

@@ -104,6 +104,16 @@ Error RunPlan::does_not_fit() const {
           .try_next = advice};
 }
 
+Error beyond_context(std::string_view flag, int64_t found, int64_t context) {
+  return Error{.code = ErrorCode::kDoesNotFit,
+               .message = cat(flag, ": found ", found, ", the context is ", context,
+                              "; ask for at most that"),
+               .what = std::string(flag),
+               .found = cat(found),
+               .wanted = cat("at most ", context),
+               .try_next = cat(flag, " ", context)};
+}
+
 Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
   ASSIGN_OR_RETURN(const ExecutorKind* executor, find_executor(options.executor));
   RunPlan plan;
@@ -123,13 +133,7 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
 
   const int64_t context = plan.program.context_length;
   if (options.max_model_len && *options.max_model_len > context) {
-    return Error{.code = ErrorCode::kDoesNotFit,
-                 .message = cat("--max-model-len: found ", *options.max_model_len,
-                                ", the model's context is ", context, "; ask for at most that"),
-                 .what = "--max-model-len",
-                 .found = cat(*options.max_model_len),
-                 .wanted = cat("at most ", context),
-                 .try_next = cat("--max-model-len ", context)};
+    return beyond_context("--max-model-len", *options.max_model_len, context);
   }
   plan.available_bytes = options.memory_limit ? static_cast<int64_t>(*options.memory_limit)
                                               : available_memory_bytes() / 10 * 9;

@@ -56,6 +56,9 @@ struct RunPlan {
   Error does_not_fit() const;
 };
 
+/// kDoesNotFit: what `flag` asks for is above a context of `context` tokens.
+Error beyond_context(std::string_view flag, int64_t found, int64_t context);
+
 /// kUsage or kUnsupported for options that cannot be; kDoesNotFit where max_model_len is above the
 /// model's context. A plan that needs more memory than there is comes back all the same.
 Result<RunPlan> plan_run(const Model& model, const RunOptions& options);

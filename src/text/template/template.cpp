@@ -35,6 +35,12 @@ Result<jinja::TracedText> run(const jinja::Code& code, const Json& variables,
 
 }  // namespace
 
+void add_absent_variables(Json& variables) {
+  for (const std::string name : {"tools", "documents"}) {
+    if (!variables.contains(name)) variables[name] = nullptr;
+  }
+}
+
 Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string what) {
   const auto refuse = [&](std::string message) {
     return Error{.code = ErrorCode::kBadInput, .message = std::move(message), .what = what};

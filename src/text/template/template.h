@@ -42,6 +42,10 @@ struct RenderOptions {
   const Clock* clock = nullptr;  // for the time limit; the machine's own if null
 };
 
+/// Adds what transformers always gives a template: `tools` and `documents`, there and none where
+/// nobody gave them.
+void add_absent_variables(Json& variables);
+
 /// A run of rendered bytes of one origin. `from_variables` marks what a user wrote: such bytes are
 /// tokenised as plain text, so that a special token spelled out in a message stays text.
 struct Segment {
