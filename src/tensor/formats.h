@@ -9,6 +9,10 @@
 #include "tensor/formats/f32.h"
 #include "tensor/formats/q4_0.h"
 #include "tensor/formats/q4_1.h"
+#include "tensor/formats/q4_k.h"
+#include "tensor/formats/q5_0.h"
+#include "tensor/formats/q5_k.h"
+#include "tensor/formats/q6_k.h"
 #include "tensor/formats/q8_0.h"
 
 namespace quern {

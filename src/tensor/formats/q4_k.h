@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "tensor/half.h"
+#include "tensor/six_bit_pairs.h"
+
+namespace quern {
+
+/// 256 four-bit values in eight sub-blocks of 32, each with a six-bit scale and minimum in steps of
+/// two half-precision numbers of the block:
+///   value[i] = (d * sub_scale[i / 32]) * q[i] - dmin * sub_minimum[i / 32]
+/// 144 bytes for 256 values, 4.5 bits each. Of each 64 values byte j, j < 32, holds value j in its
+/// low and value j + 32 in its high half.
+struct Q4_K {
+  static constexpr std::string_view kName = "q4_k";
+  static constexpr int kBlockValues = 256;
+  static constexpr int kGgufType = 12;
+
+  uint16_t d;         // IEEE binary16
+  uint16_t dmin;      // IEEE binary16
+  SixBitPairs pairs;  // of sub-block j: scale(j), minimum(j)
+  uint8_t nibbles[kBlockValues / 2];
+
+  uint8_t sub_scale(int block32) const { return pairs.scale(block32); }
+  uint8_t sub_minimum(int block32) const { return pairs.minimum(block32); }
+  int quant(int i) const { return (nibbles[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4)) & 0x0F; }
+  float decode(int i) const {
+    const float scale = half_to_float(d) * static_cast<float>(sub_scale(i / 32));
+    const float minimum = half_to_float(dmin) * static_cast<float>(sub_minimum(i / 32));
+    return scale * static_cast<float>(quant(i)) - minimum;
+  }
+
+  /// Searches scales and minima of least weighted squared error; see tensor/grid_fit.h.
+  static Q4_K encode(std::span<const float, kBlockValues> x);
+};
+static_assert(sizeof(Q4_K) == 144);
+
+}  // namespace quern
