@@ -130,24 +130,77 @@ Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_by
   return read_descriptor(file.fd, max_bytes, too_large, path);
 }
 
-Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content) {
-  const std::string beside = cat(path.string(), ".", ::getpid(), ".tmp");
-  const Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (file.get() < 0) return system_error(beside, "create", errno);
-  auto fail = [&](std::string_view doing) {
+Result<NewFile> NewFile::create(const std::filesystem::path& path) {
+  const std::filesystem::path beside = cat(path.string(), ".tmp.", ::getpid());
+  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return system_error(path, "create", errno);
+  return NewFile(path, beside, fd);
+}
+
+NewFile::NewFile(NewFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      beside_(std::move(other.beside_)),
+      fd_(std::exchange(other.fd_, -1)) {}
+
+NewFile& NewFile::operator=(NewFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(beside_, other.beside_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+NewFile::~NewFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(beside_.c_str());
+}
+
+Error NewFile::failed(std::string_view doing, int code) const {
+  Error error = system_error(path_, doing, code);
+  error.code = ErrorCode::kSystem;
+  return error;
+}
+
+Result<void> NewFile::reserve(uint64_t bytes) {
+  const auto size = static_cast<off_t>(bytes);
+  while (::fallocate(fd_, 0, 0, size) != 0) {
     const int code = errno;
-    ::unlink(beside.c_str());
-    return system_error(beside, doing, code);
-  };
-  while (!content.empty()) {
-    const ssize_t written = ::write(file.get(), content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail("write");
-    content.remove_prefix(static_cast<size_t>(written));
+    if (code == EINTR) continue;
+    if (code == ENOSPC || code == EFBIG || code == EDQUOT) {
+      return failed(cat("write ", bytes, " bytes"), code);
+    }
+    // Not every filesystem can reserve: there a full disk shows while writing.
+    if (::ftruncate(fd_, size) != 0) return failed("resize", errno);
+    break;
   }
-  if (::fsync(file.get()) != 0) return fail("sync");
-  if (::rename(beside.c_str(), path.c_str()) != 0) return fail("rename");
   return {};
+}
+
+Result<void> NewFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return failed("write", errno);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+Result<void> NewFile::commit() {
+  if (::fsync(fd_) != 0) return failed("sync", errno);
+  if (::rename(beside_.c_str(), path_.c_str()) != 0) return failed("rename", errno);
+  ::close(std::exchange(fd_, -1));
+  // The new name, too, is to outlive a power cut; where folders cannot be synced nothing is lost.
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const Descriptor parent(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (parent.get() >= 0) (void)::fsync(parent.get());
+  return {};
+}
+
+Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  ASSIGN_OR_RETURN(NewFile file, NewFile::create(path));
+  RETURN_IF_ERROR(file.write(std::as_bytes(std::span(content.data(), content.size()))));
+  return file.commit();
 }
 
 Result<std::string> read_stdin(uint64_t max_bytes) {

@@ -43,6 +43,35 @@ class MappedFile {
 /// The whole of a regular file; fails with kBadFile where it is larger than `max_bytes`.
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
+/// A file that is written beside its place, PATH.tmp.PID, and moved there when it is whole: a
+/// reader sees what stood there before or all of the new one. What was not committed is removed.
+class NewFile {
+ public:
+  static Result<NewFile> create(const std::filesystem::path& path);
+
+  NewFile(NewFile&& other) noexcept;
+  NewFile& operator=(NewFile&& other) noexcept;
+  ~NewFile();
+
+  /// Makes the file that long and asks the disk for the room, so that a full disk is known before
+  /// the work of filling it.
+  Result<void> reserve(uint64_t bytes);
+  Result<void> write(std::span<const std::byte> bytes);
+  /// Waits until the disk has it, then renames it to `path`.
+  Result<void> commit();
+
+  /// Where it lies until then.
+  const std::filesystem::path& beside() const { return beside_; }
+
+ private:
+  NewFile(std::filesystem::path path, std::filesystem::path beside, int fd)
+      : path_(std::move(path)), beside_(std::move(beside)), fd_(fd) {}
+  Error failed(std::string_view doing, int code) const;
+
+  std::filesystem::path path_, beside_;
+  int fd_ = -1;
+};
+
 /// Writes beside `path` and renames, so that a reader sees the old file or the whole new one.
 Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 

@@ -57,6 +57,44 @@ TEST(File, WritingIntoAMissingFolderFailsAndLeavesNothing) {
   EXPECT_NE(result.error().message.find("/nonexistent/folder/x"), std::string::npos);
 }
 
+TEST(NewFile, TakesItsPlaceWhenCommittedAndNotBefore) {
+  const TemporaryFile old("old");
+  auto file = NewFile::create(old.path());
+  ASSERT_TRUE(file) << file.error().message;
+  const std::string text = "new!";
+  ASSERT_TRUE(file->reserve(4));
+  ASSERT_TRUE(file->write(std::as_bytes(std::span(text))));
+  EXPECT_EQ(*read_file(old.path(), 100), "old");
+  EXPECT_EQ(*read_file(file->beside(), 100), text);
+  ASSERT_TRUE(file->commit());
+  EXPECT_EQ(*read_file(old.path(), 100), text);
+  EXPECT_FALSE(std::filesystem::exists(file->beside()));
+}
+
+TEST(NewFile, WhatIsNotCommittedIsRemoved) {
+  const TemporaryFile old("old");
+  std::filesystem::path beside;
+  {
+    auto file = NewFile::create(old.path());
+    ASSERT_TRUE(file);
+    beside = file->beside();
+    NewFile moved = *std::move(file);
+    EXPECT_TRUE(std::filesystem::exists(beside));
+  }
+  EXPECT_FALSE(std::filesystem::exists(beside));
+  EXPECT_EQ(*read_file(old.path(), 100), "old");
+}
+
+TEST(NewFile, MoreThanTheDiskHoldsIsKnownAtOnce) {
+  const TemporaryFile old("old");
+  auto file = NewFile::create(old.path());
+  ASSERT_TRUE(file);
+  const auto reserved = file->reserve(uint64_t{1} << 62);
+  ASSERT_FALSE(reserved);
+  EXPECT_EQ(reserved.error().code, ErrorCode::kSystem);
+  EXPECT_NE(reserved.error().message.find(old.path().string()), std::string::npos);
+}
+
 TEST(ByteReader, NeverReadsPastTheEnd) {
   const std::string bytes("\x01\x02\x03\x04", 4);
   ByteReader reader(std::as_bytes(std::span(bytes)), "f");

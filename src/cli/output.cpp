@@ -56,6 +56,7 @@ void catch_interrupts() {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT: a closed pipe is a write error, not a death
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT: so is a file that may grow no further
 }
 
 }  // namespace quern
