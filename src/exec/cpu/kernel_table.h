@@ -4,19 +4,14 @@
 #include <cstdint>
 
 #include "exec/cpu/isa.h"
+#include "exec/cpu/panels.h"
 
 namespace quern::cpu {
 
-/// Rows of one packed panel: the lanes of one 512-bit register of fp32.
-inline constexpr int kPanelRows = 16;
 /// Most panels that one multiply() takes.
 inline constexpr int kMaxPanels = 4;
 /// Most columns (tokens) of one register tile, over all levels.
 inline constexpr int kMaxTileWidth = 16;
-
-/// How the rows of a weight are packed; layout.h says where each byte lies.
-enum class PanelKind { kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1 };
-inline constexpr int kNumPanelKinds = 6;
 
 /// How keys and values are kept.
 enum class KvKind { kF32, kF16, kBF16 };
@@ -46,9 +41,11 @@ struct RowForm {
   // kFloat: [tile][cols][tokens of the tile]
   const float* f32 = nullptr;
   // kInt8: blocks of 32 along the row: [tile][cols / 32][tokens of the tile] of
-  int8_t* q = nullptr;          // 32 bytes, x ~ scale * q
-  float* scale = nullptr;       // amax / 127
-  int32_t* neg_sum = nullptr;   // -(sum of q)
+  int8_t* q = nullptr;         // 32 bytes, x ~ scale * q
+  float* scale = nullptr;      // amax / 127
+  int32_t* neg_sum = nullptr;  // -(sum of q)
+  /// The same of each half block: [tile][cols / 32][2][tokens of the tile].
+  int32_t* neg_half_sum = nullptr;
   float* scaled_sum = nullptr;  // scale * (sum of q)
   // kBf16Pairs: [tile][(cols + 1) / 2][tokens of the tile]
   const uint32_t* pairs = nullptr;
@@ -127,10 +124,10 @@ struct KernelTable {
                     int64_t end) = nullptr;
   void (*fill_pairs)(const RowForm& form, uint32_t* out, const float* x, int64_t stride,
                      int64_t begin, int64_t end) = nullptr;
-  /// By PanelKind: with the activations as floats, and as int8 (nullptr for float weights).
-  void (*multiply_float[kNumPanelKinds])(const MultiplyArgs& args) = {};
-  void (*multiply_int8[kNumPanelKinds])(const MultiplyArgs& args) = {};
-  /// kBF16 with the activations as kBf16Pairs; nullptr where the level cannot.
+  /// By DType::index(): with the activations as floats, and as int8 (nullptr for float weights).
+  void (*multiply_float[kNumFormats])(const MultiplyArgs& args) = {};
+  void (*multiply_int8[kNumFormats])(const MultiplyArgs& args) = {};
+  /// bf16 with the activations as kBf16Pairs; nullptr where the level cannot.
   void (*multiply_pairs)(const MultiplyArgs& args) = nullptr;
   void (*finish)(const FinishArgs& args) = nullptr;
 

@@ -1,26 +1,39 @@
-// The kernels of level amx: those of avx512vnni, but for integer panels and more than a few tokens.
-// Compiled with flags of its own (CMakeLists.txt); everything it includes from kernels/ is local to
-// this file.
+// What level amx has of its own: products of integer panels with more than a few tokens. Compiled
+// with flags of its own (CMakeLists.txt); everything it includes from kernels/ is local to this
+// file.
 #include "exec/cpu/kernel_table.h"
 #include "exec/cpu/kernels/amx_tiles.h"
-#include "exec/cpu/kernels/table.h"
 
 namespace quern::cpu {
 
+extern const KernelTable kAvx512VnniKernels;
+
 namespace {
 
-constexpr KernelTable make_amx_table() {
-  KernelTable table = make_table(Isa::kAmx);
-  table.int8_shape = amx_shape;
-  table.multiply_int8[static_cast<int>(PanelKind::kQ8_0)] = multiply_amx<Q8_0Block>;
-  table.multiply_int8[static_cast<int>(PanelKind::kQ4_0)] = multiply_amx<Q4_0Block>;
-  table.multiply_int8[static_cast<int>(PanelKind::kQ4_1)] = multiply_amx<Q4_1Block>;
-  return table;
+/// Few tokens are multiplied by vectors: tiles have to unpack weights first.
+TileShape shape(int64_t tokens) {
+  return tokens < kAmxTokens ? kAvx512VnniKernels.int8_shape(tokens) : amx_shape(tokens);
+}
+template <size_t index>
+void multiply(const MultiplyArgs& args) {
+  if (args.x->tokens < kAmxTokens) return kAvx512VnniKernels.multiply_int8[index](args);
+  multiply_amx<PanelOf<std::tuple_element_t<index, Formats>>>(args);
+}
+template <size_t... I>
+void fill(KernelTable& table, std::index_sequence<I...>) {
+  const auto set = [&]<size_t index>() {
+    if constexpr (PanelOf<std::tuple_element_t<index, Formats>>::kExists) {
+      table.multiply_int8[index] = multiply<index>;
+    }
+  };
+  (set.template operator()<I>(), ...);
 }
 
 }  // namespace
 
-extern const KernelTable kAmxKernels;
-constinit const KernelTable kAmxKernels = make_amx_table();
+void add_amx_kernels(KernelTable& table) {
+  table.int8_shape = shape;
+  fill(table, std::make_index_sequence<kNumFormats>());
+}
 
 }  // namespace quern::cpu

@@ -51,17 +51,19 @@ void multiply(benchmark::State& state, DType dtype, Isa isa, bool int8, int64_t 
   const cpu::Arena x = random_arena(tokens * cols * 4);
   const cpu::Arena form_memory = random_arena(tokens * cols * 4 + 4096);
   const cpu::Arena scales = random_arena(tokens * cols);
+  const cpu::Arena half_sums = random_arena(tokens * cols / 4);
   const cpu::TileShape shape = int8 ? kernels.int8_shape(tokens) : kernels.float_shape(tokens);
   RowForm form;
   form.tokens = tokens;
   form.cols = cols;
   form.width = shape.width;
-  const auto kind = static_cast<size_t>(layout.kind());
+  const size_t kind = dtype.index();
   void (*kernel)(const cpu::MultiplyArgs&) = kernels.multiply_float[kind];
   if (int8) {
     form.q = form_memory.as<int8_t>(0);
     form.scale = scales.as<float>(0);
     form.neg_sum = scales.as<int32_t>(tokens * cols / 8);
+    form.neg_half_sum = half_sums.as<int32_t>(0);
     form.scaled_sum = scales.as<float>(tokens * cols / 4);
     kernels.fill_int8(form, x.as<float>(0), cols, 0, tokens);
     kernel = kernels.multiply_int8[kind];

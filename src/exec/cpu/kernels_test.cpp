@@ -6,6 +6,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -81,6 +83,7 @@ struct Int8Rows {
       : q(static_cast<size_t>(tokens * cols)),
         scale(static_cast<size_t>(tokens * cols / 32)),
         neg_sum(scale.size()),
+        neg_half_sum(2 * scale.size()),
         scaled_sum(scale.size()) {
     form.tokens = tokens;
     form.cols = cols;
@@ -88,6 +91,7 @@ struct Int8Rows {
     form.q = q.data();
     form.scale = scale.data();
     form.neg_sum = neg_sum.data();
+    form.neg_half_sum = neg_half_sum.data();
     form.scaled_sum = scaled_sum.data();
     kernels.fill_int8(form, x.data(), cols, 0, tokens);
   }
@@ -99,7 +103,13 @@ struct Int8Rows {
 
   std::vector<int8_t> q;
   std::vector<float> scale;
-  std::vector<int32_t> neg_sum;
+  size_t half_place(int64_t token, int64_t block, int64_t half) const {
+    const int64_t begin = token / form.width * form.width;
+    const int64_t width = std::min(form.width, form.tokens - begin);
+    return static_cast<size_t>(begin * (form.cols / 16) + (2 * block + half) * width + token -
+                               begin);
+  }
+  std::vector<int32_t> neg_sum, neg_half_sum;
   std::vector<float> scaled_sum;
   RowForm form;
 };
@@ -132,7 +142,7 @@ std::vector<float> multiply(void (*kernel)(const MultiplyArgs&), Packed& weight,
 std::vector<float> multiply_int8(const KernelTable& kernels, Packed& weight,
                                  const std::vector<float>& x, int64_t tokens) {
   const Int8Rows rows(kernels, x, tokens, weight.num_cols);
-  return multiply(kernels.multiply_int8[static_cast<int>(weight.layout.kind())], weight, rows.form,
+  return multiply(kernels.multiply_int8[weight.layout.dtype().index()], weight, rows.form,
                   kernels.int8_shape(tokens).panels);
 }
 
@@ -154,7 +164,7 @@ std::vector<float> multiply_float(const KernelTable& kernels, Packed& weight,
   }
   kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, tokens);
   form.f32 = tiled.data();
-  return multiply(kernels.multiply_float[static_cast<int>(weight.layout.kind())], weight, form,
+  return multiply(kernels.multiply_float[weight.layout.dtype().index()], weight, form,
                   shape.panels);
 }
 
@@ -177,62 +187,93 @@ class EveryLevel : public testing::TestWithParam<Isa> {
 INSTANTIATE_TEST_SUITE_P(Isa, EveryLevel, testing::ValuesIn(available_isas()),
                          [](const auto& level) { return std::string(isa_name(level.param)); });
 
+/// 32 values of a stored row: value i is scale[i * parts / 32] * w[i] + minimum.
+struct BlockOf32 {
+  int w[32];
+  int parts = 1;
+  float scale[2] = {};
+  std::optional<float> minimum;
+};
+
+BlockOf32 block_of(DType dtype, const std::byte* row, int64_t b) {
+  return visit_format(dtype.index(), [&]<typename Format>() {
+    BlockOf32 block;
+    if constexpr (Format::kBlockValues > 1) {
+      constexpr int kBlocks = Format::kBlockValues / 32;
+      Format stored;
+      std::memcpy(&stored, row + b / kBlocks * static_cast<int64_t>(sizeof(Format)),
+                  sizeof(Format));
+      const int sub = static_cast<int>(b % kBlocks);
+      for (int i = 0; i < 32; ++i) {
+        const uint32_t four = stored.group(sub * 8 + i / 4);
+        block.w[i] = static_cast<int>(four >> 8 * (i % 4) & 0xFF) - Format::kZero;
+      }
+      if constexpr (requires { stored.dmin; }) {
+        block.scale[0] = half_to_float(stored.d) * stored.sub_scale(sub);
+        block.minimum = -(half_to_float(stored.dmin) * stored.sub_minimum(sub));
+      } else if constexpr (requires { stored.d; }) {
+        block.parts = 2;
+        for (int part = 0; part < 2; ++part) {
+          block.scale[part] = half_to_float(stored.d) * stored.sub_scale(2 * sub + part);
+        }
+      } else {
+        block.scale[0] = half_to_float(stored.scale);
+        if constexpr (requires { stored.minimum; }) block.minimum = half_to_float(stored.minimum);
+      }
+    }
+    return block;
+  });
+}
+
+std::vector<DType> quantised_types() {
+  std::vector<DType> types = DType::all();
+  std::erase_if(types, [](DType dtype) { return dtype.is_float(); });
+  return types;
+}
+
 TEST_P(EveryLevel, Int8ProductsAreTheirDefinitionBitForBit) {
-  const struct {
-    DType dtype;
-    int64_t rows, cols;
-  } kCases[] = {{DType::of<Q8_0>(), 37, 96},    {DType::of<Q4_0>(), 37, 96},
-                {DType::of<Q4_1>(), 37, 96},    {DType::of<Q8_0>(), 16, 32},
-                {DType::of<Q4_0>(), 100, 2080}, {DType::of<Q8_0>(), 65, 2080},
-                {DType::of<Q4_1>(), 130, 1056}};
-  for (const auto& c : kCases) {
-    Packed weight(c.dtype, c.rows, c.cols, 7);
-    const auto row_bytes = static_cast<size_t>(c.dtype.row_bytes(c.cols));
-    for (const int64_t tokens : kTokenCounts) {
-      const std::vector<float> x = random_values(static_cast<size_t>(tokens * c.cols), 8);
-      const Int8Rows rows(kernels(), x, tokens, c.cols);
-      const std::vector<float> out = multiply_int8(kernels(), weight, x, tokens);
+  for (const DType dtype : quantised_types()) {
+    const int64_t block_values = dtype.block_values();
+    for (const auto& [rows, blocks] : {std::pair<int64_t, int64_t>{37, 3}, {16, 1}, {130, 65}}) {
+      const int64_t cols = block_values == 32 ? blocks * 32 : (blocks + 7) / 8 * block_values;
+      const Packed weight(dtype, rows, cols, 7);
       // The definition, spelled out per output, from the values as the type stores them.
       const std::vector<float> source = random_values(weight.values.size(), 7);
-      std::vector<std::byte> stored(row_bytes);
-      for (int64_t r = 0; r < c.rows; ++r) {
-        c.dtype.encode_row({source.data() + r * c.cols, static_cast<size_t>(c.cols)},
-                           stored.data());
-        for (int64_t t = 0; t < tokens; ++t) {
-          float acc = 0.0f;
-          for (int64_t b = 0; b < c.cols / 32; ++b) {
-            int32_t isum = 0, xsum = 0;
-            float scale = 0, minimum = 0;
-            const std::byte* block = stored.data() + b * c.dtype.block_bytes();
-            const size_t place = rows.place(t, b);
-            for (int i = 0; i < 32; ++i) {
-              const int32_t xq = rows.q[place * 32 + static_cast<size_t>(i)];
-              int32_t wq = 0;
-              if (c.dtype == DType::of<Q8_0>()) {
-                Q8_0 w;
-                std::memcpy(&w, block, sizeof(w));
-                wq = w.q[i], scale = half_to_float(w.scale);
-              } else if (c.dtype == DType::of<Q4_0>()) {
-                Q4_0 w;
-                std::memcpy(&w, block, sizeof(w));
-                wq = w.quant(i) - 8, scale = half_to_float(w.scale);
-              } else {
-                Q4_1 w;
-                std::memcpy(&w, block, sizeof(w));
-                wq = w.quant(i), scale = half_to_float(w.scale);
-                minimum = half_to_float(w.minimum);
+      const auto row_bytes = static_cast<size_t>(dtype.row_bytes(cols));
+      std::vector<BlockOf32> stored;
+      std::vector<std::byte> row(row_bytes);
+      for (int64_t r = 0; r < rows; ++r) {
+        dtype.encode_row({source.data() + r * cols, static_cast<size_t>(cols)}, row.data());
+        for (int64_t b = 0; b < cols / 32; ++b) stored.push_back(block_of(dtype, row.data(), b));
+      }
+      for (const int64_t tokens : kTokenCounts) {
+        const std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 8);
+        const Int8Rows form(kernels(), x, tokens, cols);
+        Packed again = weight;
+        const std::vector<float> out = multiply_int8(kernels(), again, x, tokens);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t t = 0; t < tokens; ++t) {
+            float acc = 0.0f;
+            for (int64_t b = 0; b < cols / 32; ++b) {
+              const BlockOf32& w = stored[static_cast<size_t>(r * (cols / 32) + b)];
+              const size_t place = form.place(t, b);
+              int32_t xsum = 0;
+              for (int part = 0; part < w.parts; ++part) {
+                int32_t isum = 0;
+                for (int i = part * 32 / w.parts; i < (part + 1) * 32 / w.parts; ++i) {
+                  const int32_t xq = form.q[place * 32 + static_cast<size_t>(i)];
+                  isum += w.w[i] * xq;
+                  xsum += xq;
+                }
+                acc = std::fma(static_cast<float>(isum), w.scale[part] * form.scale[place], acc);
               }
-              isum += wq * xq;
-              xsum += xq;
+              if (w.minimum) {
+                acc = std::fma(*w.minimum, form.scale[place] * static_cast<float>(xsum), acc);
+              }
             }
-            ASSERT_EQ(rows.neg_sum[place], -xsum);
-            acc = std::fma(static_cast<float>(isum), scale * rows.scale[place], acc);
-            if (c.dtype == DType::of<Q4_1>()) {
-              acc = std::fma(minimum, rows.scale[place] * static_cast<float>(xsum), acc);
-            }
+            ASSERT_EQ(acc, out[static_cast<size_t>(t * rows + r)])
+                << dtype.name() << " row " << r << " token " << t << " of " << tokens;
           }
-          ASSERT_EQ(acc, out[static_cast<size_t>(t * c.rows + r)])
-              << c.dtype.name() << " row " << r << " token " << t << " of " << tokens;
         }
       }
     }
@@ -262,6 +303,11 @@ TEST_P(EveryLevel, Int8ActivationsAreRoundedToNearestInBlocksOf32) {
           sum += q;
         }
         ASSERT_EQ(rows.neg_sum[place], -sum);
+        for (int half = 0; half < 2; ++half) {
+          const auto first = rows.q.begin() + static_cast<int64_t>(place) * 32 + half * 16;
+          ASSERT_EQ(rows.neg_half_sum[rows.half_place(t, b, half)],
+                    -std::accumulate(first, first + 16, 0));
+        }
         ASSERT_EQ(rows.scaled_sum[place], rows.scale[place] * static_cast<float>(sum));
       }
     }
@@ -294,7 +340,7 @@ TEST_P(EveryLevel, ExtremeBytesDoNotSaturate) {
       args.x = &form.form;
       args.sums = sums.data();
       args.sums_stride = 16;
-      kernels().multiply_int8[static_cast<int>(PanelKind::kQ8_0)](args);
+      kernels().multiply_int8[DType::of<Q8_0>().index()](args);
       const float block = static_cast<float>(w) * 127.0f * 32.0f * sign * (1.0f / 127.0f);
       for (const float sum : sums) EXPECT_NEAR(sum, 2 * block, 1e-3f * std::abs(block));
     }

@@ -170,6 +170,7 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     plan.int8_q = work.take(forms.values);
     plan.int8_scale = work.take(forms.values / 32 * 4);
     plan.int8_neg_sum = work.take(forms.values / 32 * 4);
+    plan.int8_neg_half_sum = work.take(forms.values / 16 * 4);
     plan.int8_scaled_sum = work.take(forms.values / 32 * 4);
   }
   if (any_float) plan.float_form = work.take(forms.values * 4);

@@ -22,7 +22,7 @@ int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to;
 RowFormKind Products::form_kind(const PanelLayout& layout) const {
   if (activations_ == Activations::kF32) return RowFormKind::kFloat;
   if (!layout.is_float()) return RowFormKind::kInt8;
-  return layout.kind() == PanelKind::kBF16 && kernels_.multiply_pairs != nullptr
+  return layout.dtype() == DType::of<BF16>() && kernels_.multiply_pairs != nullptr
              ? RowFormKind::kBf16Pairs
              : RowFormKind::kFloat;
 }
@@ -70,6 +70,7 @@ const RowForm& Products::form(RowFormKind kind, const Slot& slot, Matrix<const f
       made.q = work_.as<int8_t>(plan_.int8_q);
       made.scale = work_.as<float>(plan_.int8_scale);
       made.neg_sum = work_.as<int32_t>(plan_.int8_neg_sum);
+      made.neg_half_sum = work_.as<int32_t>(plan_.int8_neg_half_sum);
       made.scaled_sum = work_.as<float>(plan_.int8_scaled_sum);
       fill([&](int64_t begin, int64_t end) {
         kernels_.fill_int8(made, in.data, in.stride, begin, end);
@@ -105,12 +106,12 @@ void Products::multiply(std::span<const PanelRange> ranges, float* sums,
     const PanelLayout& layout = matrix.layout;
     const RowFormKind kind = form_kind(layout);
     const RowForm& x = forms_[static_cast<size_t>(kind)];
-    if (r + 1 < ranges.size() && ranges[r + 1].matrix->layout.kind() == layout.kind() &&
+    if (r + 1 < ranges.size() && ranges[r + 1].matrix->layout.dtype() == layout.dtype() &&
         args.num_panels + ranges[r + 1].count <= tile_shape(kind, x.tokens).panels) {
       continue;
     }
     args.x = &x;
-    const auto index = static_cast<size_t>(layout.kind());
+    const auto index = layout.dtype().index();
     switch (kind) {
       case RowFormKind::kFloat:
         kernels_.multiply_float[index](args);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -22,6 +23,13 @@ struct Q4_1 {
   uint16_t minimum;  // IEEE binary16
   uint8_t nibbles[kBlockValues / 2];
 
+  static constexpr int kZero = 0;
+  /// Quants 4 g .. 4 g + 3, a byte each.
+  uint32_t group(int g) const {
+    uint32_t four;
+    std::memcpy(&four, nibbles + g % 4 * 4, 4);
+    return (g < 4 ? four : four >> 4) & 0x0F0F0F0Fu;
+  }
   int quant(int i) const { return i < 16 ? nibbles[i] & 0x0F : nibbles[i - 16] >> 4; }
   float decode(int i) const {
     return half_to_float(scale) * static_cast<float>(quant(i)) + half_to_float(minimum);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -21,6 +22,13 @@ struct Q8_0 {
   uint16_t scale;  // IEEE binary16
   int8_t q[kBlockValues];
 
+  static constexpr int kZero = 128;
+  /// Quants 4 g .. 4 g + 3 as unsigned bytes, 128 for zero.
+  uint32_t group(int g) const {
+    uint32_t four;
+    std::memcpy(&four, q + 4 * g, 4);
+    return four ^ 0x80808080u;
+  }
   float decode(int i) const { return half_to_float(scale) * static_cast<float>(q[i]); }
 
   static Q8_0 encode(std::span<const float, kBlockValues> x) {

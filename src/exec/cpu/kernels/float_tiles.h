@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
-#include "exec/cpu/kernels/rows.h"
+#include "exec/cpu/kernels/tiles.h"
 
 namespace quern::cpu {
 namespace {
@@ -116,62 +116,39 @@ void float_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const floa
 
 /// Dequantised exactly as the format defines it; then as float_tile. One step of 32 at a time.
 template <typename Panel, int NR>
-void widened_tile(const MultiplyArgs& args, int panel, int64_t begin, int64_t end, const float* x,
-                  float* sums) {
+void widened_tile(const MultiplyArgs& args, int panel, const float* x, float* sums) {
   const int64_t blocks = args.x->cols / 32;
-  const std::byte* const quants = args.panels[panel];
-  const auto* scales = reinterpret_cast<const uint16_t*>(quants + blocks * Panel::kQuantBytes);
-  const uint16_t* minima = scales + blocks * kPanelRows;
+  const std::byte* quants = args.panels[panel];
+  const std::byte* const scales = quants + blocks * Panel::kQuantBytes;
   F acc[NR];
   QUERN_UNROLL
-  for (int n = 0; n < NR; ++n) {
-    acc[n] = begin == 0 ? all(0.0f) : load(sums + n * args.sums_stride);
-  }
-  x += begin * 32 * NR;
-  for (int64_t b = begin; b < end; ++b) {
-    const F scale = load_f16(scales + b * kPanelRows);
-    const F minimum = Panel::kHasMinimum ? load_f16(minima + b * kPanelRows) : all(0.0f);
-    for (int g = 0; g < 8; ++g) {
-      const I group = Panel::group(quants + b * Panel::kQuantBytes, g);
-      const auto step = [&](I value, const float* at) {
-        F w = to_float(value - all_int(Panel::kOffset)) * scale;
+  for (int n = 0; n < NR; ++n) acc[n] = all(0.0f);
+  for (int64_t b = 0; b < blocks; ++b, quants += Panel::kQuantBytes) {
+    F scale[Panel::kParts], minimum = all(0.0f);
+    for (int part = 0; part < Panel::kParts; ++part) {
+      scale[part] = Panel::template scale<F>(scales, b, part, 0);
+    }
+    if constexpr (Panel::kHasMinimum) minimum = Panel::template minimum<F>(scales, b, 0);
+    for_groups([&](auto group) __attribute__((always_inline)) {
+      constexpr int g = decltype(group)::kValue;
+      const I four = Panel::template group<g, I>(quants);
+      const auto step = [&](I value, const float* at) __attribute__((always_inline)) {
+        F w = to_float(value - all_int(Panel::kZero)) * scale[g * Panel::kParts / 8];
         if (Panel::kHasMinimum) w = w + minimum;
         QUERN_UNROLL
         for (int n = 0; n < NR; ++n) acc[n] = fma(w, all(at[n]), acc[n]);
       };
       const I byte = all_int(0xFF);
-      step(group & byte, x);
-      step(shift_right<8>(group) & byte, x + NR);
-      step(shift_right<16>(group) & byte, x + 2 * NR);
-      step(shift_right<24>(group), x + 3 * NR);
+      step(four & byte, x);
+      step(shift_right<8>(four) & byte, x + NR);
+      step(shift_right<16>(four) & byte, x + 2 * NR);
+      step(shift_right<24>(four), x + 3 * NR);
       x += 4 * NR;
-    }
+    });
   }
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) store(sums + n * args.sums_stride, acc[n]);
 }
-
-struct Q8Panel {
-  static constexpr int64_t kQuantBytes = 512;
-  static constexpr bool kHasMinimum = false;
-  static constexpr int kOffset = 128;
-  static I group(const std::byte* block, int g) { return load_int(block + g * 64); }
-};
-struct NibblePanel {
-  static constexpr int64_t kQuantBytes = 256;
-  static I group(const std::byte* block, int g) {
-    const I bytes = load_int(block + (g & 3) * 64);
-    return (g < 4 ? bytes : shift_right<4>(bytes)) & all_int(0x0F0F0F0F);
-  }
-};
-struct Q4_0Panel : NibblePanel {
-  static constexpr bool kHasMinimum = false;
-  static constexpr int kOffset = 8;
-};
-struct Q4_1Panel : NibblePanel {
-  static constexpr bool kHasMinimum = true;
-  static constexpr int kOffset = 0;
-};
 
 template <typename Panel, int MR, int... NR>
 inline void float_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t begin, int64_t end,
@@ -222,31 +199,40 @@ void multiply_float(const MultiplyArgs& all_args) {
 }
 
 template <typename Panel, int... NR>
-inline void widened_tile_of_width(int64_t width, const MultiplyArgs& args, int panel, int64_t begin,
-                                  int64_t end, const float* x, float* sums) {
-  using Tile = void (*)(const MultiplyArgs&, int, int64_t, int64_t, const float*, float*);
+inline void widened_tile_of_width(int64_t width, const MultiplyArgs& args, int panel,
+                                  const float* x, float* sums) {
+  using Tile = void (*)(const MultiplyArgs&, int, const float*, float*);
   static constexpr Tile kTiles[] = {widened_tile<Panel, NR>...};
-  kTiles[width - 1](args, panel, begin, end, x, sums);
+  kTiles[width - 1](args, panel, x, sums);
 }
 
 template <typename Panel>
 void multiply_widened(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
-  const int64_t blocks = x.cols / 32;
   for (int panel = 0; panel < args.num_panels; ++panel) {
     for (int64_t t = 0; t < x.tokens; t += x.width) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
       const float* tile = x.f32 + t * x.cols;
       float* sums = args.sums + t * args.sums_stride + panel * kLanes;
 #if defined(__AVX512F__)
-      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panel, 0,
-                                                                          blocks, tile, sums);
+      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panel, tile,
+                                                                          sums);
 #else
-      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6>(width, args, panel, 0, blocks, tile, sums);
+      widened_tile_of_width<Panel, 1, 2, 3, 4, 5, 6>(width, args, panel, tile, sums);
 #endif
     }
   }
 }
+
+/// The float panel of a type that has one.
+template <typename Format>
+struct FloatPanelOf;
+template <>
+struct FloatPanelOf<F32> : F32Panel {};
+template <>
+struct FloatPanelOf<F16> : F16Panel {};
+template <>
+struct FloatPanelOf<BF16> : BF16Panel {};
 
 }  // namespace
 }  // namespace quern::cpu

@@ -1,30 +1,31 @@
 // Products with integer panels in 512-bit registers. For each block of 32 steps the products are
-// summed exactly in int32, starting from -offset * (sum of x) because the weights are stored
+// summed exactly in int32, starting from -zero * (sum of x) because the weights are stored
 // unsigned, and joined by
-//   acc = fma(float(sum), weight scale * activation scale, acc)
-//   acc = fma(weight minimum, activation scale * (sum of x), acc)     q4_1
+//   acc = fma(float(sum), weight scale * activation scale, acc)    for each part that has a scale
+//   acc = fma(weight minimum, activation scale * (sum of x), acc)  where there is a minimum
 // blocks ascending, one lane per output. So the bits depend neither on the tile nor on the level.
 #pragma once
 
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
-#include "exec/cpu/kernels/rows.h"
+#include "exec/cpu/kernels/tiles.h"
 
 namespace quern::cpu {
 namespace {
 
 /// acc += w . x in groups of four bytes, w unsigned, x signed, |x| <= 127. `Dot` says with which
-/// instructions; kOffset products are corrected before the sum starts.
+/// instructions, and whether the sum of 8-bit weights starts from the correction.
 #if defined(__AVX512VNNI__)
 struct Dot {
   using Weights = __m512i;
   static constexpr bool kStartsFromOffset = true;
   static Weights q8(__m512i w) { return w; }
+  static Weights small(__m512i w) { return w; }
   static __m512i add_q8(__m512i acc, Weights w, __m512i x) {
     return _mm512_dpbusd_epi32(acc, w, x);
   }
-  static __m512i add_q4(__m512i acc, __m512i w, __m512i x) {
+  static __m512i add_small(__m512i acc, Weights w, __m512i x) {
     return _mm512_dpbusd_epi32(acc, w, x);
   }
 };
@@ -41,6 +42,7 @@ struct Dot {
     const __m512i is = _mm512_xor_si512(w, _mm512_set1_epi8(static_cast<char>(0x80)));
     return {_mm512_abs_epi8(is), _mm512_movepi8_mask(is)};
   }
+  static Weights small(__m512i w) { return {w, 0}; }
   static __m512i widen(__m512i acc, __m512i pairs) {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
   }
@@ -48,8 +50,8 @@ struct Dot {
     const __m512i signed_x = _mm512_mask_sub_epi8(x, w.negative, _mm512_setzero_si512(), x);
     return widen(acc, _mm512_maddubs_epi16(w.magnitude, signed_x));
   }
-  static __m512i add_q4(__m512i acc, __m512i w, __m512i x) {
-    return widen(acc, _mm512_maddubs_epi16(w, x));
+  static __m512i add_small(__m512i acc, Weights w, __m512i x) {
+    return widen(acc, _mm512_maddubs_epi16(w.magnitude, x));
   }
 };
 #endif
@@ -60,131 +62,148 @@ inline __m512i broadcast4(const int8_t* p) {
   return _mm512_set1_epi32(four);
 }
 
-/// The exact sums of one block: sums[m][n] over 32 steps of MR panels and NR tokens.
-struct Q8_0Block {
-  static constexpr bool kIsNibbles = false, kManyTiles = false;
-  static constexpr int64_t kQuantBytes = 512;
-  static constexpr int kOffsetBits = 7;  // 128
-  static constexpr bool kHasMinimum = false;
-  static constexpr bool kStartsFromOffset = Dot::kStartsFromOffset;
+/// Where a tile reads some blocks of a panel. `scales_from` is what the first block's scales count
+/// from.
+struct Blocks {
+  const std::byte* quants = nullptr;
+  const std::byte* scales = nullptr;
+  int64_t scales_from = 0;
+};
 
-  template <int MR, int NR>
-  static inline __attribute__((always_inline)) void add(__m512i (&sums)[MR][NR],
-                                                        const std::byte* const (&p)[MR],
-                                                        const int8_t* x) {
-    QUERN_UNROLL
-    for (int g = 0; g < 8; ++g) {
-      Dot::Weights w[MR];
-      QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) w[m] = Dot::q8(_mm512_load_si512(p[m] + g * 64));
-      QUERN_UNROLL
-      for (int n = 0; n < NR; ++n) {
-        const __m512i four = broadcast4(x + n * 32 + g * 4);
-        QUERN_UNROLL
-        for (int m = 0; m < MR; ++m) sums[m][n] = Dot::add_q8(sums[m][n], w[m], four);
-      }
-    }
+/// Blocks as the panel has them.
+template <typename Panel>
+struct AsPacked {
+  static constexpr int64_t kQuantBytes = Panel::kQuantBytes;
+  static constexpr bool kIs8Bit = Panel::kBits == 8, kManyTiles = false;
+  static constexpr int kZero = Panel::kZero;
+  static constexpr int kParts = Panel::kParts;
+  static constexpr bool kHasMinimum = Panel::kHasMinimum;
+
+  template <int g>
+  static Bytes group(const std::byte* block) {
+    return Panel::template group<g, Bytes>(block);
+  }
+  static const std::byte* scales_of(const std::byte* scales, int64_t b) {
+    return Panel::scales_of(scales, b);
+  }
+  static F scale(const std::byte* scales, int64_t b, int part) {
+    return Panel::template scale<F>(scales, b, part, 0);
+  }
+  static F minimum(const std::byte* scales, int64_t b) {
+    return Panel::template minimum<F>(scales, b, 0);
   }
 };
 
-struct NibbleBlock {
-  static constexpr bool kIsNibbles = true, kManyTiles = false;
-  static constexpr int64_t kQuantBytes = 256;
-
-  template <int MR, int NR>
-  static inline __attribute__((always_inline)) void add(__m512i (&sums)[MR][NR],
-                                                        const std::byte* const (&p)[MR],
-                                                        const int8_t* x) {
-    const __m512i mask = _mm512_set1_epi8(0x0F);
-    QUERN_UNROLL
-    for (int g = 0; g < 4; ++g) {
-      __m512i low[MR], high[MR];
-      QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        const __m512i both_nibbles = _mm512_load_si512(p[m] + g * 64);
-        low[m] = _mm512_and_si512(both_nibbles, mask);
-        high[m] = _mm512_and_si512(_mm512_srli_epi16(both_nibbles, 4), mask);
-      }
-      QUERN_UNROLL
-      for (int n = 0; n < NR; ++n) {
-        const __m512i four = broadcast4(x + n * 32 + g * 4);
-        QUERN_UNROLL
-        for (int m = 0; m < MR; ++m) sums[m][n] = Dot::add_q4(sums[m][n], low[m], four);
-      }
-      QUERN_UNROLL
-      for (int n = 0; n < NR; ++n) {
-        const __m512i four = broadcast4(x + n * 32 + 16 + g * 4);
-        QUERN_UNROLL
-        for (int m = 0; m < MR; ++m) sums[m][n] = Dot::add_q4(sums[m][n], high[m], four);
-      }
-    }
-  }
-};
-struct Q4_0Block : NibbleBlock {
-  static constexpr int kOffsetBits = 3;  // 8
-  static constexpr bool kHasMinimum = false;
-  static constexpr bool kStartsFromOffset = true;
-};
-struct Q4_1Block : NibbleBlock {
-  static constexpr int kOffsetBits = 0;
-  static constexpr bool kHasMinimum = true;
-  static constexpr bool kStartsFromOffset = false;
-};
-
-/// Blocks of nibbles that have been unpacked to bytes, because many tiles of tokens will pass over
-/// them: the scales stay where the panel has them.
-template <typename Block>
+/// Blocks that have been unpacked, because many tiles of tokens will pass over them: quants as
+/// bytes with 128 for zero, scales and minima as floats. One form for all formats of its shape.
+template <int kPartsPerBlock, bool kWithMinimum>
 struct Unpacked {
-  static constexpr bool kManyTiles = true;
   static constexpr int64_t kQuantBytes = 512;
-  static constexpr int kOffsetBits = Block::kOffsetBits;
-  static constexpr bool kHasMinimum = Block::kHasMinimum;
-  static constexpr bool kStartsFromOffset = Block::kStartsFromOffset;
+  static constexpr bool kIs8Bit = true, kManyTiles = true;
+  static constexpr int kZero = 128;
+  static constexpr int kParts = kPartsPerBlock;
+  static constexpr bool kHasMinimum = kWithMinimum;
+  static constexpr int64_t kScaleBytes = (kParts + (kHasMinimum ? 1 : 0)) * 64;
 
-  template <int MR, int NR>
-  static inline __attribute__((always_inline)) void add(__m512i (&sums)[MR][NR],
-                                                        const std::byte* const (&p)[MR],
-                                                        const int8_t* x) {
-    QUERN_UNROLL
-    for (int g = 0; g < 8; ++g) {
-      __m512i w[MR];
-      QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) w[m] = _mm512_load_si512(p[m] + g * 64);
-      QUERN_UNROLL
-      for (int n = 0; n < NR; ++n) {
-        const __m512i four = broadcast4(x + n * 32 + g * 4);
-        QUERN_UNROLL
-        for (int m = 0; m < MR; ++m) sums[m][n] = Dot::add_q4(sums[m][n], w[m], four);
+  template <int g>
+  static Bytes group(const std::byte* block) {
+    return Bytes::load(block + g * 64);
+  }
+  static const std::byte* scales_of(const std::byte* scales, int64_t b) {
+    return scales + b * kScaleBytes;
+  }
+  static F scale(const std::byte* scales, int64_t b, int part) {
+    return {_mm512_load_ps(scales_of(scales, b) + part * 64)};
+  }
+  static F minimum(const std::byte* scales, int64_t b) {
+    return {_mm512_load_ps(scales_of(scales, b) + kParts * 64)};
+  }
+};
+template <typename Panel>
+using UnpackedOf = Unpacked<Panel::kParts, Panel::kHasMinimum>;
+
+/// Blocks unpacked at a time: two panels as bytes are 16 KiB.
+constexpr int64_t kSlice = 16;
+
+/// One panel's slice, unpacked; `kSigned` as signed bytes instead of 128 more.
+struct alignas(64) UnpackedSlice {
+  std::byte quants[kSlice * 512];
+  std::byte scales[kSlice * 128];
+
+  template <typename Panel, bool kSigned>
+  void fill(const std::byte* panel, int64_t blocks, int64_t begin, int64_t end) {
+    constexpr int kFlip = Panel::kZero ^ (kSigned ? 0 : 128);
+    const std::byte* const stored_scales = panel + blocks * Panel::kQuantBytes;
+    for (int64_t b = begin; b < end; ++b) {
+      for_groups([&](auto group) __attribute__((always_inline)) {
+        constexpr int g = decltype(group)::kValue;
+        Bytes bytes = Panel::template group<g, Bytes>(panel + b * Panel::kQuantBytes);
+        if constexpr (Panel::kBits == 8) {
+          if (kFlip != 0) bytes = bytes ^ Bytes::all(kFlip);
+        } else {
+          bytes = bytes - Bytes::all(kSigned ? Panel::kZero : Panel::kZero - 128);
+        }
+        store(quants + (b - begin) * 512 + g * 64, bytes);
+      });
+      using To = UnpackedOf<Panel>;
+      std::byte* const to = scales + (b - begin) * To::kScaleBytes;
+      for (int part = 0; part < To::kParts; ++part) {
+        const F scale = Panel::template scale<F>(stored_scales, b, part, 0);
+        _mm512_store_ps(to + part * 64, scale.v);
+      }
+      if constexpr (To::kHasMinimum) {
+        _mm512_store_ps(to + To::kParts * 64, Panel::template minimum<F>(stored_scales, b, 0).v);
       }
     }
   }
 };
 
-/// The bytes of one block of nibbles, groups in order.
-inline void unpack_nibbles(const std::byte* p, std::byte* out) {
-  const __m512i mask = _mm512_set1_epi8(0x0F);
-  for (int g = 0; g < 4; ++g) {
-    const __m512i both_nibbles = _mm512_load_si512(p + g * 64);
-    _mm512_store_si512(out + g * 64, _mm512_and_si512(both_nibbles, mask));
-    _mm512_store_si512(out + (g + 4) * 64,
-                       _mm512_and_si512(_mm512_srli_epi16(both_nibbles, 4), mask));
+/// sums[m][n] += the exact products of part `part` of one block, MR panels times NR tokens.
+template <typename Source, int MR, int NR, int g>
+inline __attribute__((always_inline)) void add_group(__m512i (&sums)[MR][NR],
+                                                     const std::byte* const (&p)[MR],
+                                                     const int8_t* x) {
+  Dot::Weights w[MR];
+  QUERN_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    const Bytes bytes = Source::template group<g>(p[m]);
+    w[m] = Source::kIs8Bit ? Dot::q8(bytes.v) : Dot::small(bytes.v);
   }
+  QUERN_UNROLL
+  for (int n = 0; n < NR; ++n) {
+    const __m512i four = broadcast4(x + n * 32 + g * 4);
+    QUERN_UNROLL
+    for (int m = 0; m < MR; ++m) {
+      sums[m][n] = Source::kIs8Bit ? Dot::add_q8(sums[m][n], w[m], four)
+                                   : Dot::add_small(sums[m][n], w[m], four);
+    }
+  }
+}
+template <typename Source, int part, int MR, int NR>
+inline __attribute__((always_inline)) void add_part(__m512i (&sums)[MR][NR],
+                                                    const std::byte* const (&p)[MR],
+                                                    const int8_t* x) {
+  for_groups([&](auto group) __attribute__((always_inline)) {
+    // Groups that share a line of nibbles come together; a part is groups that stand together.
+    constexpr int i = decltype(group)::kValue;
+    constexpr int g = Source::kParts == 1 ? i / 2 + i % 2 * 4 : i;
+    if constexpr (g * Source::kParts / 8 == part) add_group<Source, MR, NR, g>(sums, p, x);
+  });
 }
 
 /// Bytes read ahead of the block being multiplied, where a pass over the weights is made for one
 /// token only: measured best on two CPU families.
 constexpr int64_t kAheadBytes = 4096;
 
-/// sums[n][m] (+)= panels over blocks [begin, end). `quants` [MR]: the bytes of block `begin`;
-/// `scales` [MR]: its scales. Minima come args.x->cols / 32 blocks after the scales.
-template <typename Block, int MR, int NR>
-void int_tile(const MultiplyArgs& args, const std::byte* const* quants,
-              const std::byte* const* scales_begin, int64_t begin, int64_t end, int64_t place,
-              float* sums) {
+/// sums[n][m] (+)= panels over blocks [begin, end).
+template <typename Source, int MR, int NR>
+void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
+              int64_t place, float* sums) {
   const int64_t blocks = args.x->cols / 32;
   const int8_t* q = args.x->q + (place + begin * NR) * 32;
   const float* x_scale = args.x->scale + place + begin * NR;
-  const int32_t* neg_sum = args.x->neg_sum + place + begin * NR;
+  const int32_t* neg_sum = Source::kParts == 1 ? args.x->neg_sum + place + begin * NR
+                                               : args.x->neg_half_sum + (place + begin * NR) * 2;
   const float* scaled_sum = args.x->scaled_sum + place + begin * NR;
 
   __m512 acc[MR][NR];
@@ -197,16 +216,12 @@ void int_tile(const MultiplyArgs& args, const std::byte* const* quants,
     }
   }
   const std::byte* p[MR];
-  const std::byte* scales[MR];
   QUERN_UNROLL
-  for (int m = 0; m < MR; ++m) {
-    p[m] = quants[m];
-    scales[m] = scales_begin[m];
-  }
+  for (int m = 0; m < MR; ++m) p[m] = panels[m].quants;
   // The only tile of a pass streams the weights from memory. Where the panel ends, reading ahead
   // goes on in the panel that comes next.
-  const bool streams = args.x->tokens == NR;
-  constexpr int64_t kAheadBlocks = kAheadBytes / Block::kQuantBytes;
+  const bool streams = !Source::kManyTiles && args.x->tokens == NR;
+  constexpr int64_t kAheadBlocks = kAheadBytes / Source::kQuantBytes;
   const int64_t last_ahead = blocks - kAheadBlocks;
 
   for (int64_t b = begin; b < end; ++b) {
@@ -214,48 +229,52 @@ void int_tile(const MultiplyArgs& args, const std::byte* const* quants,
       QUERN_UNROLL
       for (int m = 0; m < MR; ++m) {
         const std::byte* ahead = b < last_ahead
-                                     ? p[m] + kAheadBytes
-                                     : args.next_panels[m] + (b - last_ahead) * Block::kQuantBytes;
+                                     ? p[m] + kAheadBlocks * Source::kQuantBytes
+                                     : args.next_panels[m] + (b - last_ahead) * Source::kQuantBytes;
         QUERN_UNROLL
-        for (int64_t line = 0; line < Block::kQuantBytes; line += 64) {
+        for (int64_t line = 0; line < Source::kQuantBytes; line += 64) {
           _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
         }
-        if (b % 2 == 0) {
-          _mm_prefetch(reinterpret_cast<const char*>(scales[m] + 512), _MM_HINT_T0);
+        const std::byte* const scales =
+            Source::scales_of(panels[m].scales, panels[m].scales_from + b);
+        if (b % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(scales + 512), _MM_HINT_T0);
+      }
+    }
+    const auto add = [&](auto number) __attribute__((always_inline)) {
+      constexpr int part = decltype(number)::kValue;
+      __m512i isum[MR][NR];
+      QUERN_UNROLL
+      for (int n = 0; n < NR; ++n) {
+        __m512i start = _mm512_setzero_si512();
+        if constexpr (Source::kZero != 0 && (!Source::kIs8Bit || Dot::kStartsFromOffset)) {
+          start = _mm512_slli_epi32(_mm512_set1_epi32(neg_sum[part * NR + n]),
+                                    __builtin_ctz(Source::kZero));
+        }
+        QUERN_UNROLL
+        for (int m = 0; m < MR; ++m) isum[m][n] = start;
+      }
+      add_part<Source, part>(isum, p, q);
+      __m512 w_scale[MR];
+      QUERN_UNROLL
+      for (int m = 0; m < MR; ++m) {
+        w_scale[m] = Source::scale(panels[m].scales, panels[m].scales_from + b, part).v;
+      }
+      QUERN_UNROLL
+      for (int n = 0; n < NR; ++n) {
+        const __m512 scale = _mm512_set1_ps(x_scale[n]);
+        QUERN_UNROLL
+        for (int m = 0; m < MR; ++m) {
+          acc[m][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[m][n]),
+                                      _mm512_mul_ps(w_scale[m], scale), acc[m][n]);
         }
       }
-    }
-    __m512i isum[MR][NR];
-    QUERN_UNROLL
-    for (int n = 0; n < NR; ++n) {
-      const __m512i start =
-          Block::kStartsFromOffset
-              ? _mm512_slli_epi32(_mm512_set1_epi32(neg_sum[n]), Block::kOffsetBits)
-              : _mm512_setzero_si512();
-      QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) isum[m][n] = start;
-    }
-    Block::template add<MR, NR>(isum, p, q);
-
-    __m512 w_scale[MR];
-    QUERN_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      w_scale[m] = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(scales[m])));
-    }
-    QUERN_UNROLL
-    for (int n = 0; n < NR; ++n) {
-      const __m512 scale = _mm512_set1_ps(x_scale[n]);
+    };
+    add(Number<0>());
+    if constexpr (Source::kParts == 2) add(Number<1>());
+    if constexpr (Source::kHasMinimum) {
       QUERN_UNROLL
       for (int m = 0; m < MR; ++m) {
-        acc[m][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum[m][n]),
-                                    _mm512_mul_ps(w_scale[m], scale), acc[m][n]);
-      }
-    }
-    if constexpr (Block::kHasMinimum) {
-      QUERN_UNROLL
-      for (int m = 0; m < MR; ++m) {
-        const __m512 minimum = _mm512_cvtph_ps(
-            _mm256_load_si256(reinterpret_cast<const __m256i*>(scales[m] + blocks * 32)));
+        const __m512 minimum = Source::minimum(panels[m].scales, panels[m].scales_from + b).v;
         QUERN_UNROLL
         for (int n = 0; n < NR; ++n) {
           acc[m][n] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(scaled_sum[n]), acc[m][n]);
@@ -263,13 +282,10 @@ void int_tile(const MultiplyArgs& args, const std::byte* const* quants,
       }
     }
     QUERN_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      p[m] += Block::kQuantBytes;
-      scales[m] += 32;
-    }
+    for (int m = 0; m < MR; ++m) p[m] += Source::kQuantBytes;
     q += NR * 32;
     x_scale += NR;
-    neg_sum += NR;
+    neg_sum += Source::kParts * NR;
     scaled_sum += NR;
   }
   QUERN_UNROLL
@@ -283,7 +299,7 @@ void int_tile(const MultiplyArgs& args, const std::byte* const* quants,
 
 /// Up to 6 tokens pass over two panels at once (12 integer and 12 float sums of 32 registers); 7 to
 /// 12 over one, so that a small batch unpacks its weights once.
-TileShape int8_shape(int64_t tokens) {
+inline TileShape int8_shape(int64_t tokens) {
   if (tokens <= 2) return {static_cast<int>(tokens < 1 ? 1 : tokens), 4};
   if (tokens <= 6) return {static_cast<int>(tokens), 2};
   if (tokens <= 12) return {static_cast<int>(tokens), 1};
@@ -291,14 +307,12 @@ TileShape int8_shape(int64_t tokens) {
   return {static_cast<int>((tokens + tiles - 1) / tiles), 2};
 }
 
-template <typename Block, int MR, int... NR>
-inline void int_tile_of_width(int64_t width, const MultiplyArgs& args,
-                              const std::byte* const* quants, const std::byte* const* scales,
+template <typename Source, int MR, int... NR>
+inline void int_tile_of_width(int64_t width, const MultiplyArgs& args, const Blocks* panels,
                               int64_t begin, int64_t end, int64_t place, float* sums) {
-  using Tile = void (*)(const MultiplyArgs&, const std::byte* const*, const std::byte* const*,
-                        int64_t, int64_t, int64_t, float*);
-  static constexpr Tile kTiles[] = {int_tile<Block, MR, NR>...};
-  kTiles[width - 1](args, quants, scales, begin, end, place, sums);
+  using Tile = void (*)(const MultiplyArgs&, const Blocks*, int64_t, int64_t, int64_t, float*);
+  static constexpr Tile kTiles[] = {int_tile<Source, MR, NR>...};
+  kTiles[width - 1](args, panels, begin, end, place, sums);
 }
 
 /// Spreads the reading ahead of the next slice of the panels over the tiles that pass over this
@@ -333,9 +347,9 @@ class SliceAhead {
 };
 
 /// One pass of all tokens over blocks [begin, end) of one, two or four panels.
-template <typename Block>
-void multiply_slice(const MultiplyArgs& args, const std::byte* const* quants,
-                    const std::byte* const* scales, int64_t begin, int64_t end, SliceAhead& ahead) {
+template <typename Source>
+void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
+                    SliceAhead& ahead) {
   const RowForm& x = *args.x;
   const int64_t blocks = x.cols / 32;
   for (int64_t t = 0; t < x.tokens; t += x.width) {
@@ -344,57 +358,49 @@ void multiply_slice(const MultiplyArgs& args, const std::byte* const* quants,
     const int64_t place = t * blocks;
     if (x.tokens > width) ahead.read_some();
     if (args.num_panels == 2) {
-      int_tile_of_width<Block, 2, 1, 2, 3, 4, 5, 6>(width, args, quants, scales, begin, end, place,
-                                                    sums);
-    } else if constexpr (Block::kManyTiles) {
-      int_tile_of_width<Block, 1, 1, 2, 3, 4, 5, 6>(width, args, quants, scales, begin, end, place,
-                                                    sums);
+      int_tile_of_width<Source, 2, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
+    } else if constexpr (Source::kManyTiles) {
+      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
     } else if (args.num_panels == 1) {
-      int_tile_of_width<Block, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(
-          width, args, quants, scales, begin, end, place, sums);
+      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panels,
+                                                                          begin, end, place, sums);
     } else {
-      int_tile_of_width<Block, 4, 1, 2>(width, args, quants, scales, begin, end, place, sums);
+      int_tile_of_width<Source, 4, 1, 2>(width, args, panels, begin, end, place, sums);
     }
   }
 }
 
 /// All tokens times the panels of `args`. Many tokens: blocks are cut so that the panels' slice
 /// stays in the first-level cache while the tiles of tokens pass over it.
-template <typename Block>
+template <typename Panel>
 void multiply_int8(const MultiplyArgs& all_args) {
   MultiplyArgs args = all_args;
   if (args.num_panels == 3) {
-    multiply_int8<Block>(without_first(args, 1));
+    multiply_int8<Panel>(without_first(args, 1));
     args.num_panels = 1;
   }
   const RowForm& x = *args.x;
   const int64_t blocks = x.cols / 32;
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
-  constexpr int64_t kSlice = 16;  // blocks: 8 KiB a panel as bytes
   const int64_t slice = tiles == 1 ? blocks : kSlice;
   for (int64_t begin = 0; begin < blocks; begin += slice) {
     const int64_t end = begin + slice < blocks ? begin + slice : blocks;
-    const std::byte* quants[kMaxPanels];
-    const std::byte* scales[kMaxPanels];
-    for (int m = 0; m < args.num_panels; ++m) {
-      quants[m] = args.panels[m] + begin * Block::kQuantBytes;
-      scales[m] = args.panels[m] + blocks * Block::kQuantBytes + begin * 32;
-    }
-    SliceAhead ahead(args, Block::kQuantBytes, end, blocks, slice, tiles);
-    if constexpr (Block::kIsNibbles) {
-      if (tiles > 2 && args.num_panels <= 2) {
-        alignas(64) std::byte unpacked[2][kSlice * 512];
-        for (int m = 0; m < args.num_panels; ++m) {
-          for (int64_t b = 0; b < end - begin; ++b) {
-            unpack_nibbles(quants[m] + b * Block::kQuantBytes, unpacked[m] + b * 512);
-          }
-          quants[m] = unpacked[m];
-        }
-        multiply_slice<Unpacked<Block>>(args, quants, scales, begin, end, ahead);
-        continue;
+    Blocks panels[kMaxPanels];
+    SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, slice, tiles);
+    if (tiles > 2 && args.num_panels <= 2) {
+      UnpackedSlice unpacked[2];
+      for (int m = 0; m < args.num_panels; ++m) {
+        unpacked[m].template fill<Panel, false>(args.panels[m], blocks, begin, end);
+        panels[m] = {unpacked[m].quants, unpacked[m].scales, -begin};
       }
+      multiply_slice<UnpackedOf<Panel>>(args, panels, begin, end, ahead);
+      continue;
     }
-    multiply_slice<Block>(args, quants, scales, begin, end, ahead);
+    for (int m = 0; m < args.num_panels; ++m) {
+      panels[m] = {args.panels[m] + begin * Panel::kQuantBytes,
+                   args.panels[m] + blocks * Panel::kQuantBytes, 0};
+    }
+    multiply_slice<AsPacked<Panel>>(args, panels, begin, end, ahead);
   }
 }
 

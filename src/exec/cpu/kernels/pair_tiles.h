@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
-#include "exec/cpu/kernels/rows.h"
+#include "exec/cpu/kernels/tiles.h"
 
 namespace quern::cpu {
 namespace {

@@ -5,12 +5,11 @@
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/tiles.h"
 #include "exec/cpu/kernels/vector_math.h"
 
 namespace quern::cpu {
 namespace {
-
-constexpr int kLanes = 16;
 
 /// Calls body(offset, count) for each 16 values of n, count 16 but for the last.
 template <typename Body>
@@ -180,6 +179,7 @@ void fill_int8(const RowForm& form, const float* x, int64_t stride, int64_t begi
   const int64_t blocks = form.cols / 32;
   for (int64_t t = begin; t < end; ++t) {
     const TilePlace place = tile_place(form, t, blocks);
+    const TilePlace halves = tile_place(form, t, 2 * blocks);
     const float* row = x + t * stride;
     for (int64_t b = 0; b < blocks; ++b, row += 32) {
       const int64_t at = place.first + b * place.step;
@@ -196,7 +196,11 @@ void fill_int8(const RowForm& form, const float* x, int64_t stride, int64_t begi
       const I q_high = max(min(round_to_int(high * factor), bound), neg_bound);
       store_low_bytes(form.q + at * 32, q_low);
       store_low_bytes(form.q + at * 32 + kLanes, q_high);
-      const int32_t sum = sum_int_lanes(q_low + q_high);
+      const int32_t low_sum = sum_int_lanes(q_low), high_sum = sum_int_lanes(q_high);
+      const int32_t sum = low_sum + high_sum;
+      int32_t* const half_sums = form.neg_half_sum + halves.first + b * 2 * halves.step;
+      half_sums[0] = -low_sum;
+      half_sums[halves.step] = -high_sum;
       const float scale = amax / 127.0f;
       form.scale[at] = scale;
       form.neg_sum[at] = -sum;
@@ -222,18 +226,6 @@ void fill_pairs(const RowForm& form, uint32_t* out, const float* x, int64_t stri
       }
     }
   }
-}
-
-/// What is left of a call when its first `count` panels have been done.
-inline MultiplyArgs without_first(const MultiplyArgs& args, int count) {
-  MultiplyArgs rest = args;
-  rest.num_panels = args.num_panels - count;
-  rest.sums = args.sums + count * kPanelRows;
-  for (int m = 0; m < rest.num_panels; ++m) {
-    rest.panels[m] = args.panels[m + count];
-    rest.next_panels[m] = args.next_panels[m + count];
-  }
-  return rest;
 }
 
 // --- results ---

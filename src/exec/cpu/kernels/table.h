@@ -10,6 +10,20 @@
 namespace quern::cpu {
 namespace {
 
+template <typename Format>
+constexpr void fill_products_of(KernelTable& table, size_t index) {
+  if constexpr (Format::kBlockValues == 1) {
+    table.multiply_float[index] = multiply_float<FloatPanelOf<Format>>;
+  } else if constexpr (PanelOf<Format>::kExists) {
+    table.multiply_float[index] = multiply_widened<PanelOf<Format>>;
+    table.multiply_int8[index] = multiply_int8<PanelOf<Format>>;
+  }
+}
+template <size_t... I>
+constexpr void fill_products(KernelTable& table, std::index_sequence<I...>) {
+  (fill_products_of<std::tuple_element_t<I, Formats>>(table, I), ...);
+}
+
 constexpr KernelTable make_table(Isa isa) {
   KernelTable table;
   table.isa = isa;
@@ -18,16 +32,7 @@ constexpr KernelTable make_table(Isa isa) {
   table.fill_float = fill_float;
   table.fill_int8 = fill_int8;
   table.fill_pairs = fill_pairs;
-  const auto at = [](PanelKind kind) { return static_cast<int>(kind); };
-  table.multiply_float[at(PanelKind::kF32)] = multiply_float<F32Panel>;
-  table.multiply_float[at(PanelKind::kF16)] = multiply_float<F16Panel>;
-  table.multiply_float[at(PanelKind::kBF16)] = multiply_float<BF16Panel>;
-  table.multiply_float[at(PanelKind::kQ8_0)] = multiply_widened<Q8Panel>;
-  table.multiply_float[at(PanelKind::kQ4_0)] = multiply_widened<Q4_0Panel>;
-  table.multiply_float[at(PanelKind::kQ4_1)] = multiply_widened<Q4_1Panel>;
-  table.multiply_int8[at(PanelKind::kQ8_0)] = multiply_int8<Q8_0Block>;
-  table.multiply_int8[at(PanelKind::kQ4_0)] = multiply_int8<Q4_0Block>;
-  table.multiply_int8[at(PanelKind::kQ4_1)] = multiply_int8<Q4_1Block>;
+  fill_products(table, std::make_index_sequence<kNumFormats>());
   table.finish = finish;
   table.norm = norm;
   table.add = add_rows;

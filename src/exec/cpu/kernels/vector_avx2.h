@@ -10,11 +10,63 @@
 namespace quern::cpu {
 namespace {
 
+/// Eight rows of a panel's scales (panels.h).
+struct HalfF {
+  __m256 v;
+
+  static HalfF from_halves(const std::byte* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static HalfF from_unsigned(const std::byte* p) {
+    return {_mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static HalfF from_signed(const std::byte* p) {
+    return {_mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
+};
+inline HalfF operator*(HalfF x, HalfF y) { return {_mm256_mul_ps(x.v, y.v)}; }
+
+/// Bytes of a panel's line: of eight rows.
+struct Bytes {
+  __m256i v;
+
+  static Bytes load(const std::byte* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
+  static Bytes all(int byte) { return {_mm256_set1_epi8(static_cast<char>(byte))}; }
+};
+inline Bytes operator&(Bytes x, Bytes y) { return {_mm256_and_si256(x.v, y.v)}; }
+inline Bytes operator|(Bytes x, Bytes y) { return {_mm256_or_si256(x.v, y.v)}; }
+/// Of pairs of bytes: bits cross from one to the other.
+template <int kBits>
+inline Bytes shift_left(Bytes x) {
+  return {_mm256_slli_epi16(x.v, kBits)};
+}
+template <int kBits>
+inline Bytes shift_right(Bytes x) {
+  return {_mm256_srli_epi16(x.v, kBits)};
+}
+
 struct F {
   __m256 a, b;
+
+  static F from_halves(const std::byte* p) {
+    return {HalfF::from_halves(p).v, HalfF::from_halves(p + 16).v};
+  }
+  static F from_unsigned(const std::byte* p) {
+    return {HalfF::from_unsigned(p).v, HalfF::from_unsigned(p + 8).v};
+  }
+  static F from_signed(const std::byte* p) {
+    return {HalfF::from_signed(p).v, HalfF::from_signed(p + 8).v};
+  }
 };
 struct I {
   __m256i a, b;
+
+  static I load(const std::byte* p) { return {Bytes::load(p).v, Bytes::load(p + 32).v}; }
+  static I all(int byte) { return {Bytes::all(byte).v, Bytes::all(byte).v}; }
 };
 struct M {
   __m256i a, b;  // all ones where set

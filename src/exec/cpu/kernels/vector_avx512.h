@@ -14,11 +14,49 @@ namespace {
 
 struct F {
   __m512 v;
+
+  // What a panel's scales are (panels.h).
+  static F from_halves(const std::byte* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static F from_unsigned(const std::byte* p) {
+    return {_mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static F from_signed(const std::byte* p) {
+    return {_mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
 };
 struct I {
   __m512i v;
+
+  static I load(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
+  static I all(int byte) { return {_mm512_set1_epi8(static_cast<char>(byte))}; }
 };
 using M = __mmask16;
+
+/// Bytes of a panel's line: of the sixteen rows. One product of integers takes a whole register.
+struct Bytes {
+  __m512i v;
+
+  static Bytes load(const std::byte* p) { return {_mm512_loadu_si512(p)}; }
+  static Bytes all(int byte) { return {_mm512_set1_epi8(static_cast<char>(byte))}; }
+};
+inline Bytes operator&(Bytes a, Bytes b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Bytes operator|(Bytes a, Bytes b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline Bytes operator^(Bytes a, Bytes b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline Bytes operator-(Bytes a, Bytes b) { return {_mm512_sub_epi8(a.v, b.v)}; }
+/// Of pairs of bytes: bits cross from one to the other.
+template <int kBits>
+inline Bytes shift_left(Bytes x) {
+  return {_mm512_slli_epi16(x.v, kBits)};
+}
+template <int kBits>
+inline Bytes shift_right(Bytes x) {
+  return {_mm512_srli_epi16(x.v, kBits)};
+}
+inline void store(std::byte* p, Bytes x) { _mm512_storeu_si512(p, x.v); }
 
 inline M first_lanes(int64_t n) { return static_cast<M>((1u << n) - 1u); }  // n in [0, 16]
 
