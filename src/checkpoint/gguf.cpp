@@ -88,7 +88,9 @@ class GgufReader {
                 : cat(what, " (metadata and tensor list must fit in the first ", kMaxHeadBytes,
                       " bytes)")) {}
 
-  Result<Container> read() {
+  /// Also lists the entries where `entries` is given.
+  Result<Container> read(std::span<const std::byte> file = {},
+                         std::vector<GgufEntry>* entries = nullptr) {
     RETURN_IF_ERROR(read_version());
     ASSIGN_OR_RETURN(const uint64_t num_tensors, in_.take_number<uint64_t>("tensor count"));
     ASSIGN_OR_RETURN(const uint64_t num_entries, in_.take_number<uint64_t>("metadata count"));
@@ -99,7 +101,12 @@ class GgufReader {
 
     Container container;
     container.format = ContainerFormat::kGguf;
-    for (uint64_t i = 0; i < num_entries; ++i) RETURN_IF_ERROR(read_entry(container.metadata));
+    for (uint64_t i = 0; i < num_entries; ++i) {
+      const uint64_t begin = in_.position();
+      ASSIGN_OR_RETURN(std::string key, read_entry(container.metadata));
+      if (entries == nullptr) continue;
+      entries->push_back({std::move(key), file.subspan(begin, in_.position() - begin)});
+    }
     for (uint64_t i = 0; i < num_tensors; ++i) {
       ASSIGN_OR_RETURN(TensorInfo tensor, read_tensor(i));
       container.tensors.push_back(std::move(tensor));
@@ -141,7 +148,8 @@ class GgufReader {
     return bad_file(cat("declares GGUF version ", version, ", wanted 2 or 3; the file is damaged"));
   }
 
-  Result<void> read_entry(Metadata& metadata) {
+  /// Returns its key.
+  Result<std::string> read_entry(Metadata& metadata) {
     ASSIGN_OR_RETURN(const uint64_t key_bytes, in_.take_number<uint64_t>("metadata key length"));
     if (key_bytes == 0 || key_bytes > kMaxKeyBytes) {
       return bad_file(cat("a metadata key of ", key_bytes, " bytes stands before byte ",
@@ -157,7 +165,7 @@ class GgufReader {
     if (!value) return std::move(value).error();
     if (key == kAlignmentKey) RETURN_IF_ERROR(set_alignment(*value));
     metadata.emplace(key, *std::move(value));
-    return {};
+    return std::string(key);
   }
 
   Result<void> check_alignment_type(uint32_t type) const {
@@ -445,6 +453,13 @@ std::span<const GgufType> gguf_types() { return kTypes; }
 
 Result<Container> parse_gguf(std::span<const std::byte> file, const std::string& what) {
   return GgufReader(file, what).read();
+}
+
+Result<std::vector<GgufEntry>> gguf_entries(std::span<const std::byte> file,
+                                            const std::string& what) {
+  std::vector<GgufEntry> entries;
+  RETURN_IF_ERROR(GgufReader(file, what).read(file, &entries));
+  return entries;
 }
 
 }  // namespace quern
