@@ -1,33 +1,17 @@
-#include <ctime>
-#include <fstream>
-
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/load_flags.h"
 #include "cli/model_argument.h"
 #include "cli/output.h"
+#include "cli/stored_ceilings.h"
+#include "measure/machine.h"
 #include "measure/model_speed.h"
+#include "measure/roofline.h"
 #include "measure/statistics.h"
 
 namespace quern {
 
 namespace {
-
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  std::string text(32, '\0');
-  text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts));
-  return text;
-}
 
 /// The type that most bytes of the weights are held in.
 std::string main_dtype(const RunPlan& plan) {
@@ -51,15 +35,24 @@ struct BenchContext {
   const Model& model;
   const Llm& llm;
   const RunOptions& options;
+  const CeilingsByThreads& ceilings;
 };
+
+std::optional<ShareOfCeiling> share_of(const ModelBenchResult& result, const BenchContext& at) {
+  const Work work = bench_work(at.llm.plan(), result.bench_case, at.llm.executor().isa(),
+                               at.options.exec.activations);
+  return share_of_ceiling(result, work, at.ceilings, at.llm.executor().num_threads(),
+                          l3_cache_bytes());
+}
 
 Json row_json(const ModelBenchResult& result, const BenchContext& at) {
   const RunPlan& plan = at.llm.plan();
   const std::vector<double> rates = result.samples_ts();
   std::vector<double> ns(result.samples_ns.begin(), result.samples_ns.end());
   const ModelBenchCase& c = result.bench_case;
+  const std::optional<ShareOfCeiling> share = share_of(result, at);
   return {{"build_commit", QUERN_VERSION},
-          {"cpu_info", cpu_name()},
+          {"cpu_info", cpu_model()},
           {"gpu_info", ""},
           {"backends", "CPU"},
           {"model_filename", at.model.files.location.name},
@@ -86,7 +79,8 @@ Json row_json(const ModelBenchResult& result, const BenchContext& at) {
           {"isa", at.llm.executor().isa()},
           {"dtype", main_dtype(plan)},
           {"kv_cache_dtype", plan.shape.kv_dtype.name()},
-          {"share_of_ceiling", nullptr}};
+          {"share_of_ceiling", share ? Json(share->share) : Json()},
+          {"ceiling", share ? Json(share->ceiling) : Json()}};
 }
 
 std::string csv_cell(const Json& value) {
@@ -112,6 +106,13 @@ std::string two_digits(double value) {
   return cat(hundredths / 100, ".", rest < 10 ? "0" : "", rest);
 }
 
+/// "81.20 % of read_gb_s"
+std::string share_cell(const Json& row) {
+  const Json& share = row["share_of_ceiling"];
+  if (!share.is_number()) return "not known";
+  return cat(two_digits(100 * share.get<double>()), " % of ", row["ceiling"].get<std::string>());
+}
+
 std::string markdown_row(const Json& row, const ModelBenchCase& c) {
   return cat("| ", row["model_filename"].get<std::string>(), " | ",
              two_digits(row["model_size"].get<double>() / (1 << 20)), " MiB | ",
@@ -119,7 +120,7 @@ std::string markdown_row(const Json& row, const ModelBenchCase& c) {
              row["isa"].get<std::string>(), " | ", row["n_threads"].get<int64_t>(), " | ",
              row["dtype"].get<std::string>(), " | ", c.name(), " | ",
              two_digits(row["avg_ts"].get<double>()), " +- ",
-             two_digits(row["stddev_ts"].get<double>()), " |\n");
+             two_digits(row["stddev_ts"].get<double>()), " | ", share_cell(row), " |\n");
 }
 
 Result<int> run_bench_model(const Arguments& arguments) {
@@ -151,11 +152,17 @@ Result<int> run_bench_model(const Arguments& arguments) {
   options.enable_prefix_caching = deepest > 0;
   options.exec.progress = progress_bar("loading");
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, Llm::load(*model, options));
-  const BenchContext context{*model, *llm, options};
+  const CeilingsByThreads ceilings = stored_ceilings();
+  const BenchContext context{*model, *llm, options, ceilings};
+  if (const int threads = llm->executor().num_threads(); !ceilings.contains(threads)) {
+    log_warning(cat("share_of_ceiling is not known: no ceilings are stored for this machine and ",
+                    threads, " threads; quern doctor --ceilings --threads ", threads,
+                    " measures them"));
+  }
 
   if (format == "md") {
     print_text(
-        "| model | size | params | backend | threads | dtype | test | t/s |\n"
+        "| model | size | params | backend | threads | dtype | test | t/s | of ceiling |\n"
         "| --- | ---: | ---: | --- | ---: | --- | ---: | ---: |\n");
   }
   Json all = Json::array();

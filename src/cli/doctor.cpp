@@ -1,15 +1,18 @@
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include <fstream>
+#include <algorithm>
 #include <string>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "cli/commands.h"
+#include "cli/load_flags.h"
 #include "cli/output.h"
+#include "cli/stored_ceilings.h"
 #include "exec/cpu/isa.h"
+#include "measure/machine.h"
 
 namespace quern {
 
@@ -29,16 +32,6 @@ std::string first_line(const char* path) {
   const Result<std::string> text = read_file(path, kMostBytes);
   return text ? text->substr(0, text->find('\n')) : std::string();
 }
-
-std::string cpu_model() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
-
-int64_t cache_bytes(int name) { return std::max<int64_t>(0, ::sysconf(name)); }
 
 Check check_isa() {
   std::string names;
@@ -109,16 +102,69 @@ Check check_load() {
   return {"load", "ok", detail, ""};
 }
 
-Result<int> run_doctor(const Arguments& arguments) {
-  if (arguments.on("--ceilings")) {
-    return Error{.code = ErrorCode::kUnsupported,
-                 .message =
-                     "--ceilings: this build does not measure the machine's ceilings yet; "
-                     "leave the flag out",
-                 .what = "--ceilings"};
+/// For `threads` threads and for one.
+CeilingsByThreads measure_both(int threads) {
+  CeilingsByThreads measured;
+  const auto progress = progress_bar("measuring");
+  double before = 0;
+  for (const int count : {1, threads}) {
+    if (measured.contains(count)) continue;
+    const double part = threads == 1 ? 1 : 0.5;
+    CeilingOptions options{.threads = count};
+    if (progress) {
+      options.progress = [&](double fraction) { progress(before + part * fraction); };
+    }
+    measured[count] = measure_ceilings(options);
+    before += part;
   }
-  const Check checks[] = {check_isa(),   check_memory(),     check_huge_pages(), check_governor(),
-                          check_clock(), check_file_limit(), check_load()};
+  return measured;
+}
+
+/// Whether the figures of this check-up can be relied on. `led` may be nullptr: there are none.
+Check check_ceilings(const Ceilings* led) {
+  if (led == nullptr) {
+    return {"ceilings", "ok", "not measured yet",
+            "quern doctor --ceilings measures and stores them"};
+  }
+  std::string names;
+  for (const std::string& name : led->unsteady()) names += cat(names.empty() ? "" : ", ", name);
+  const std::string detail =
+      cat("measured ", printable(led->measured_at), " for ", led->threads, " threads");
+  if (led->foreign_cores > kBusyCores) {
+    return {"ceilings", "warn",
+            cat(detail, " beside other load",
+                names.empty() ? "" : ", runs more than 3 % apart: ", names),
+            "measure again on a quiet machine"};
+  }
+  if (!names.empty()) {
+    return {"ceilings", "warn", cat(detail, ", runs more than 3 % apart: ", names),
+            "measure again, or take these figures for what they are worth"};
+  }
+  return {"ceilings", "ok", cat(detail, ", five runs within 3 %"), ""};
+}
+
+Result<int> run_doctor(const Arguments& arguments) {
+  const int cores = num_usable_cpus();
+  ASSIGN_OR_RETURN(const auto asked, arguments.integer("--threads", 1, cores));
+  const Check load = check_load();  // before this process makes some itself
+  CeilingsByThreads ceilings = stored_ceilings();
+  if (arguments.on("--ceilings")) {
+    CeilingsByThreads measured = measure_both(static_cast<int>(asked.value_or(cores)));
+    store_ceilings(measured);
+    // What was stored for other numbers of threads is still true.
+    measured.merge(ceilings);
+    ceilings = std::move(measured);
+  }
+  const auto led = ceilings.find(static_cast<int>(asked.value_or(cores)));
+  const bool any = led != ceilings.end();
+  const Check checks[] = {check_isa(),
+                          check_memory(),
+                          check_huge_pages(),
+                          check_governor(),
+                          check_clock(),
+                          check_file_limit(),
+                          load,
+                          check_ceilings(any ? &led->second : nullptr)};
   Json list = Json::array();
   std::string text;
   for (const Check& check : checks) {
@@ -130,7 +176,7 @@ Result<int> run_doctor(const Arguments& arguments) {
                 check.detail, check.advice.empty() ? "" : cat("; ", check.advice), "\n");
   }
   if (!arguments.on("--json")) {
-    print_text(text);
+    print_text(any ? cat(text, ceilings_text(ceilings, led->first)) : text);
     return 0;
   }
   Json isas = Json::array();
@@ -140,14 +186,14 @@ Result<int> run_doctor(const Arguments& arguments) {
                {{"model", cpu_model()},
                 {"isa", std::move(isas)},
                 {"cores", num_usable_cpus()},
-                {"l2_bytes", cache_bytes(_SC_LEVEL2_CACHE_SIZE)},
-                {"l3_bytes", cache_bytes(_SC_LEVEL3_CACHE_SIZE)}}},
+                {"l2_bytes", l2_cache_bytes()},
+                {"l3_bytes", l3_cache_bytes()}}},
               {"memory", {{"available_bytes", available_memory_bytes()}}},
-              {"ceilings", nullptr}});
+              {"ceilings", any ? ceilings_report(ceilings, led->first) : Json()}});
   return 0;
 }
 
-constexpr std::string_view kFlags[] = {"--ceilings"};
+constexpr std::string_view kFlags[] = {"--ceilings", "--threads"};
 
 }  // namespace
 

@@ -1,0 +1,59 @@
+#include "measure/machine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <span>
+
+#include "base/cat.h"
+#include "base/hash.h"
+
+namespace quern {
+
+namespace {
+
+/// What the first processor's line "NAME : ..." says.
+std::string cpu_info(std::string_view name) {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line) && !line.empty();) {
+    if (!line.starts_with(name)) continue;
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return {};
+}
+
+int64_t system_number(int name) { return std::max<int64_t>(0, ::sysconf(name)); }
+
+}  // namespace
+
+std::string cpu_model() {
+  const std::string name = cpu_info("model name");
+  return name.empty() ? "unknown" : name;
+}
+
+std::string machine_key() {
+  const std::string what = cat(cpu_info("microcode"), "\n", cpu_info("flags"), "\n",
+                               l2_cache_bytes(), " ", l3_cache_bytes());
+  char hash[17];
+  std::snprintf(hash, sizeof(hash), "%016llx",
+                static_cast<unsigned long long>(xxh64(std::as_bytes(std::span(what)))));
+  return cat(cpu_model(), ", ", system_number(_SC_NPROCESSORS_ONLN), " cores, ", hash);
+}
+
+int64_t l2_cache_bytes() { return system_number(_SC_LEVEL2_CACHE_SIZE); }
+int64_t l3_cache_bytes() { return system_number(_SC_LEVEL3_CACHE_SIZE); }
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  std::string text(32, '\0');
+  text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts));
+  return text;
+}
+
+}  // namespace quern
