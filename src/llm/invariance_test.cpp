@@ -120,7 +120,8 @@ TEST_P(Invariance, TheBitsOfAnAnswerDependOnTheRequestAlone) {
 
 TEST_P(Invariance, IntegerFormatsGiveTheSameBitsOnEveryLevel) {
   const Model model = golden_model(GetParam());
-  for (const DType dtype : {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<Q4_1>()}) {
+  for (const DType dtype :
+       {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<Q5_0>()}) {
     std::optional<Answer> expected;
     for (const cpu::Isa isa : cpu::available_isas()) {
       RunOptions options = small_run(dtype);

@@ -113,7 +113,7 @@ TEST_P(Parity, LogitsAndGreedyTokensAreThoseOfTransformersInF32) {
 TEST_P(Parity, TheCpuComputesEachFormatAsTheReferenceDoes) {
   const Model model = golden_model(GetParam());
   for (const DType dtype : {DType::of<BF16>(), DType::of<F16>(), DType::of<Q8_0>(),
-                            DType::of<Q4_0>(), DType::of<Q4_1>()}) {
+                            DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<Q5_0>()}) {
     const auto reference = load(model, "reference", dtype);
     // Weights alone quantised: the same numbers in another order of summation.
     const auto exact = load(model, "cpu", dtype, Activations::kF32);

@@ -13,6 +13,10 @@
 #include "tensor/formats/q5_0.h"
 #include "tensor/formats/q5_k.h"
 #include "tensor/formats/q6_k.h"
+#include "tensor/formats/q4_k.h"
+#include "tensor/formats/q5_0.h"
+#include "tensor/formats/q5_k.h"
+#include "tensor/formats/q6_k.h"
 #include "tensor/formats/q8_0.h"
 
 namespace quern {
@@ -24,7 +28,11 @@ using Formats = std::tuple<  //
     BF16,                    // 16
     Q8_0,                    // 8.5
     Q4_0,                    // 4.5
-    Q4_1>;                   // 5
+    Q4_1,                    // 5
+    Q5_0,                    // 5.5
+    Q4_K,                    // 4.5
+    Q5_K,                    // 5.5
+    Q6_K>;                   // 6.5625
 
 inline constexpr size_t kNumFormats = std::tuple_size_v<Formats>;
 

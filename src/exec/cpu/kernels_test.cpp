@@ -348,11 +348,12 @@ TEST_P(EveryLevel, ExtremeBytesDoNotSaturate) {
 }
 
 TEST_P(EveryLevel, NanAndInfinityInARowShowInItsProductsOnly) {
-  const int64_t cols = 64, tokens = 9;
+  const int64_t tokens = 9;
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
-    std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 5);
-    x[3 * cols + 40] = bad;
     for (const DType dtype : DType::all()) {
+      const int64_t cols = std::max<int64_t>(64, dtype.block_values());
+      std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 5);
+      x[static_cast<size_t>(3 * cols + 40)] = bad;
       Packed weight(dtype, 20, cols, 9);
       std::vector<std::vector<float>> outs = {multiply_float(kernels(), weight, x, tokens)};
       if (!dtype.is_float()) outs.push_back(multiply_int8(kernels(), weight, x, tokens));
@@ -372,7 +373,9 @@ TEST_P(EveryLevel, NanAndInfinityInARowShowInItsProductsOnly) {
 TEST_P(EveryLevel, FloatProductsAreOneFmaPerStepInOneLane) {
   for (const DType dtype : DType::all()) {
     const int64_t odd = dtype.is_float() ? 1 : 0;
-    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{37, 96 + odd}, {65, 1056 - odd}}) {
+    const int64_t block = std::max<int64_t>(32, dtype.block_values());
+    for (const auto& [rows, cols] :
+         {std::pair<int64_t, int64_t>{37, 3 * block + odd}, {65, 1056 / block * block - odd}}) {
       Packed weight(dtype, rows, cols, 17);
       for (const int64_t tokens : kTokenCounts) {
         const std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 18);
@@ -610,7 +613,7 @@ TEST(Levels, GiveTheSameBits) {
 TEST(Panels, DecodeToTheValuesOfTheirType) {
   for (const DType dtype : DType::all()) {
     for (const int64_t rows : {1, 16, 21}) {
-      const int64_t cols = dtype.is_float() ? 65 : 96;
+      const int64_t cols = dtype.is_float() ? 65 : 3 * dtype.block_values();
       Packed weight(dtype, rows, cols, 41);
       std::vector<float> row(static_cast<size_t>(cols));
       for (int64_t r = 0; r < rows; ++r) {

@@ -217,5 +217,13 @@ template <>
 struct PanelOf<Q4_0> : SomePanel<IntPanel<Q4_0, 4, HalfScales>> {};
 template <>
 struct PanelOf<Q4_1> : SomePanel<IntPanel<Q4_1, 4, HalfScalesAndMinima>> {};
+template <>
+struct PanelOf<Q5_0> : SomePanel<IntPanel<Q5_0, 5, HalfScales>> {};
+template <>
+struct PanelOf<Q4_K> : SomePanel<IntPanel<Q4_K, 4, SuperScales>> {};
+template <>
+struct PanelOf<Q5_K> : SomePanel<IntPanel<Q5_K, 5, SuperScales>> {};
+template <>
+struct PanelOf<Q6_K> : SomePanel<IntPanel<Q6_K, 6, SignedSubScales>> {};
 
 }  // namespace quern::cpu

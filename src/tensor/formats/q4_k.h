@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -26,6 +27,13 @@ struct Q4_K {
 
   uint8_t sub_scale(int block32) const { return pairs.scale(block32); }
   uint8_t sub_minimum(int block32) const { return pairs.minimum(block32); }
+  static constexpr int kZero = 0;
+  /// Quants 4 g .. 4 g + 3, a byte each.
+  uint32_t group(int g) const {
+    uint32_t four;
+    std::memcpy(&four, nibbles + g / 16 * 32 + g % 8 * 4, 4);
+    return four >> (g / 8 % 2 * 4) & 0x0F0F0F0Fu;
+  }
   int quant(int i) const { return (nibbles[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4)) & 0x0F; }
   float decode(int i) const {
     const float scale = half_to_float(d) * static_cast<float>(sub_scale(i / 32));

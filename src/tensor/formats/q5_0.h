@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -23,6 +24,15 @@ struct Q5_0 {
   uint8_t high[4];  // bytes, not a word: the block is aligned to two
   uint8_t nibbles[kBlockValues / 2];
 
+  static constexpr int kZero = 16;
+  /// Quants 4 g .. 4 g + 3, a byte each.
+  uint32_t group(int g) const {
+    uint32_t low;
+    std::memcpy(&low, nibbles + g % 4 * 4, 4);
+    const uint32_t bits = static_cast<uint32_t>(high[g / 2]) >> (g % 2 * 4) & 0x0F;
+    const uint32_t spread = bits * 0x00204081u & 0x01010101u;  // bit j to byte j
+    return ((g < 4 ? low : low >> 4) & 0x0F0F0F0Fu) | spread << 4;
+  }
   int quant(int i) const {
     const int low = i < 16 ? nibbles[i] & 0x0F : nibbles[i - 16] >> 4;
     return low | (((high[i / 8] >> (i % 8)) & 1) << 4);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -28,6 +29,14 @@ struct Q5_K {
 
   uint8_t sub_scale(int block32) const { return pairs.scale(block32); }
   uint8_t sub_minimum(int block32) const { return pairs.minimum(block32); }
+  static constexpr int kZero = 0;
+  /// Quants 4 g .. 4 g + 3, a byte each.
+  uint32_t group(int g) const {
+    uint32_t low, upper;
+    std::memcpy(&low, nibbles + g / 16 * 32 + g % 8 * 4, 4);
+    std::memcpy(&upper, high + g % 8 * 4, 4);
+    return (low >> (g / 8 % 2 * 4) & 0x0F0F0F0Fu) | (upper >> g / 8 & 0x01010101u) << 4;
+  }
   int quant(int i) const {
     const int low = (nibbles[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4)) & 0x0F;
     return low | (((high[i % 32] >> (i / 32)) & 1) << 4);

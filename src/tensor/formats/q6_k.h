@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 
@@ -26,6 +27,15 @@ struct Q6_K {
   uint16_t d;  // IEEE binary16
 
   int8_t sub_scale(int block16) const { return scales[block16]; }
+  static constexpr int kZero = 32;
+  /// Quants 4 g .. 4 g + 3, a byte each.
+  uint32_t group(int g) const {
+    uint32_t nibbles, upper;
+    std::memcpy(&nibbles, low + g / 32 * 64 + g % 16 * 4, 4);
+    std::memcpy(&upper, high + g / 32 * 32 + g % 8 * 4, 4);
+    return (nibbles >> (g / 16 % 2 * 4) & 0x0F0F0F0Fu) | (upper >> (g / 8 % 4 * 2) & 0x03030303u)
+                                                             << 4;
+  }
   int quant(int i) const {
     const int half = i / 128, at = i % 128;
     const int nibble = (low[half * 64 + at % 64] >> (at / 64 * 4)) & 0x0F;
