@@ -11,6 +11,7 @@ extern const Command kDemoCommand;
 extern const Command kDoctorCommand;
 extern const Command kPerplexityCommand;
 extern const Command kPlanCommand;
+extern const Command kQuantizeCommand;
 extern const Command kRunCommand;
 extern const Command kShowCommand;
 extern const Command kTemplateCommand;

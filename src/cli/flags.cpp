@@ -101,6 +101,11 @@ constexpr Flag kFlags[] = {
     {"--reference-kv-cache-dtype", "", kValue, kCommand, "TYPE", "as --kv-cache-dtype"},
     {"--reference-activations", "", kValue, kCommand, "KIND", "as --activations"},
 
+    {"--keep", "", kRepeatable, kCommand, "REGEX=TYPE",
+     "of matrices whose name matches; the first match wins"},
+    {"--calibrate", "", kValue, kCommand, "FILE", "text to choose scales by"},
+    {"--force", "", kSwitch, kCommand, "", "replace a file that exists"},
+
     {"--ceilings", "", kSwitch, kCommand, "", "measure what this machine can do"},
 
     {"--n-prompt", "-p", kValue, kCommand, "N,..", "prompt lengths (default 512)"},

@@ -6,41 +6,13 @@
 #include "base/cat.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "models/tensor_rules.h"
 
 namespace quern {
 
 namespace {
 
 using Format = Checkpoint::Format;
-
-bool permutes(Transform transform) {
-  return transform == Transform::kUnpermuteQueries || transform == Transform::kUnpermuteKeys;
-}
-
-/// "model.layers.12.mlp" -> {"model.layers.*.mlp", "12"}: the first part of digits alone.
-struct SplitName {
-  std::string pattern;
-  std::string layer;
-};
-
-SplitName split_layer(std::string_view name) {
-  size_t begin = 0;
-  while (begin < name.size()) {
-    const size_t end = std::min(name.find('.', begin), name.size());
-    const std::string_view part = name.substr(begin, end - begin);
-    if (!part.empty() && part.find_first_not_of("0123456789") == std::string_view::npos) {
-      return {cat(name.substr(0, begin), "*", name.substr(end)), std::string(part)};
-    }
-    begin = end + 1;
-  }
-  return {std::string(name), {}};
-}
-
-std::string with_layer(std::string_view pattern, std::string_view layer) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return std::string(pattern);
-  return cat(pattern.substr(0, star), layer, pattern.substr(star + 1));
-}
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "[";
@@ -87,16 +59,6 @@ bool skipped(const Architecture& architecture, std::string_view name) {
                              [&](std::string_view end) { return name.ends_with(end); });
 }
 
-/// The row of the file that holds row `row` of the Program: within each head the file has the first
-/// value of every rotary pair next to its second, the Program all first ones before all second.
-int64_t permuted_row(int64_t row, int64_t rows, int64_t heads) {
-  const int64_t head_dim = rows / heads;
-  const int64_t half = head_dim / 2;
-  const int64_t head = row / head_dim;
-  const int64_t within = row % head_dim;
-  return head * head_dim + within % half * 2 + within / half;
-}
-
 }  // namespace
 
 Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
@@ -109,11 +71,10 @@ Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
   std::set<std::string_view> used;
   const Format format = checkpoint.format();
   for (const WeightDecl& weight : program.weights) {
-    const SplitName split = split_layer(weight.name);
-    const auto rule = std::ranges::find(architecture.tensors, split.pattern, &TensorRule::name);
-    ENSURE(rule != architecture.tensors.end(), architecture.name, " has no rule for ", weight.name);
+    const auto [rule, layer] = rule_of_weight(architecture, weight.name);
+    ENSURE(rule != nullptr, architecture.name, " has no rule for ", weight.name);
     const std::vector<std::string> names =
-        names_in_file(*rule, split.layer, format, architecture, config.tie_word_embeddings);
+        names_in_file(*rule, layer, format, architecture, config.tie_word_embeddings);
     const TensorInfo* tensor = nullptr;
     for (const std::string& name : names) {
       const TensorInfo* found = checkpoint.find(name);

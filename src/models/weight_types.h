@@ -1,14 +1,17 @@
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "models/checkpoint_weights.h"
 #include "program/program.h"
 #include "program/weight_source.h"
+#include "text/pattern.h"
 
 namespace quern {
 
@@ -19,8 +22,36 @@ struct DTypeOverride {
   DType dtype = DType::of<F32>();
 };
 
-/// Reads "REGEX=DTYPE"; the last '=' separates. kUsage for anything else.
-Result<DTypeOverride> parse_dtype_override(std::string_view text);
+/// Reads "REGEX=DTYPE", the value of `flag`; the last '=' separates. kUsage for anything else.
+Result<DTypeOverride> parse_dtype_override(std::string_view text,
+                                           std::string_view flag = "--dtype-override");
+
+/// The overrides of one flag, ready to be asked about names.
+class DTypeRules {
+ public:
+  /// kUsage for an override that is no regular expression.
+  static Result<DTypeRules> compile(std::span<const DTypeOverride> overrides,
+                                    std::string_view flag = "--dtype-override");
+
+  /// The type of the first override that finds itself in one of the names, which are those of one
+  /// matrix.
+  Result<std::optional<DType>> find(std::initializer_list<std::string_view> names);
+  /// kUsage for an override that was never found; `example` is a name that it might have meant.
+  Result<void> check_all_found(std::string_view example) const;
+
+ private:
+  struct Rule {
+    DTypeOverride entry;
+    Pattern pattern;
+    bool found = false;
+  };
+  std::string flag_;
+  std::vector<Rule> rules_;
+};
+
+/// What rows of `cols` values are held in where `asked` is asked for: the first of it, q8_0, f16
+/// whose blocks fill a row.
+DType fitting_dtype(DType asked, int64_t cols);
 
 /// A matrix that could not be held as asked: its rows are no whole number of blocks.
 struct Fallback {
