@@ -37,6 +37,9 @@ const std::map<std::string, std::set<std::string>> kWrappers = {
     {"pcre2.h", {"text/pattern.cpp"}},
     {"utf8proc.h", {"text/template/code_points.cpp", "text/unicode_normalization.cpp"}},
     {"CLI/", {"cli/arguments.cpp"}},
+    {"benchmark/", {"exec/cpu/kernels_bench.cpp", "exec/cpu/peers_bench.h"}},
+    {"cblas.h", {"exec/cpu/peers_bench.cpp"}},
+    {"dnnl.hpp", {"exec/cpu/peers_bench.cpp"}},
 };
 
 struct SourceFile {

@@ -5,6 +5,7 @@
 namespace quern {
 
 // One file each; commands.cpp lists them.
+extern const Command kBenchKernelsCommand;
 extern const Command kBenchModelCommand;
 extern const Command kChatCommand;
 extern const Command kDemoCommand;

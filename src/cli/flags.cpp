@@ -37,7 +37,8 @@ constexpr Flag kFlags[] = {
     {"--max-num-batched-tokens", "-b --batch-size", kValue, kLoad, "N",
      "prompt tokens of one step (default 512)"},
     {"--memory-limit", "", kValue, kLoad, "SIZE", "refuse to start above it (8GiB, 512M)"},
-    {"--weight-cache", "", kValue, kLoad, "DIR|off", "off (default)"},
+    {"--weight-cache", "", kValue, kLoad, "DIR|off",
+     "where packed weights are kept for the next start (default: the user's cache folder)"},
     {"--seed", "-s", kValue, kLoad, "N", "default: random, printed"},
     {"--no-kv-cache", "", kSwitch, kLoad, "", "compute the whole prefix anew for each token"},
     {"--enable-prefix-caching", "--cache-prompt", kNegatable, kLoad, "",
@@ -114,6 +115,10 @@ constexpr Flag kFlags[] = {
     {"--batches", "-b", kValue, kCommand, "N,..", "sequences decoded together (default 1)"},
     {"--repetitions", "-r", kValue, kCommand, "N", "default 5"},
     {"--output", "-o", kValue, kCommand, "FORMAT", "md (default), json, jsonl or csv"},
+
+    {"--filter", "", kValue, kCommand, "REGEX",
+     "names to run: multiply/FORMAT/int8|float/LEVEL/TOKENS and peer/LIBRARY/FORMAT/TOKENS "
+     "(default: all of these), step/FORMAT/WHAT"},
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
-// Speed of the cpu executor's parts: products by type, level and number of tokens on one thread,
-// and whole steps of a model of Llama-3.2-1B's shape with random weights.
-//   exec_cpu_bench --benchmark_filter='multiply/q4_0.*'
-//   QUERN_BENCH_THREADS=2 exec_cpu_bench --benchmark_filter='step/q4_0/prefill'
-#include <benchmark/benchmark.h>
+#include "exec/cpu/kernels_bench.h"
 
+#include <benchmark/benchmark.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,12 +14,14 @@
 #include <string>
 
 #include "base/cat.h"
+#include "base/memory.h"
 #include "base/trace.h"
 #include "exec/cpu/arena.h"
 #include "exec/cpu/cpu_executor.h"
 #include "exec/cpu/isa.h"
 #include "exec/cpu/kernel_table.h"
 #include "exec/cpu/layout.h"
+#include "exec/cpu/peers_bench.h"
 #include "program/fuse.h"
 #include "program/program_builder.h"
 
@@ -42,12 +44,37 @@ cpu::Arena random_arena(int64_t bytes) {
   return arena;
 }
 
-/// `rows` x `cols` weights times `tokens`, on one thread.
-void multiply(benchmark::State& state, DType dtype, Isa isa, bool int8, int64_t rows, int64_t cols,
-              int64_t tokens) {
+/// Weights for every benchmark, four times the last-level cache: what has been read is gone from it
+/// when its turn comes again.
+const cpu::Arena& weight_memory(int64_t& bytes) {
+  constexpr int64_t kMiB = int64_t{1} << 20;
+  static const int64_t size =
+      std::min(std::clamp(4 * static_cast<int64_t>(::sysconf(_SC_LEVEL3_CACHE_SIZE)), 256 * kMiB,
+                          2048 * kMiB),
+               std::max(64 * kMiB, available_memory_bytes() / 4));
+  static const cpu::Arena arena = random_arena(size);
+  bytes = size;
+  return arena;
+}
+
+/// An iteration multiplies so many weights.
+constexpr int64_t kRows = 2048, kCols = 2048;
+
+struct MultiplyCase {
+  DType dtype;
+  Isa isa;
+  bool int8;
+  int64_t tokens;
+};
+
+/// kRows x kCols weights times `tokens`, on one thread.
+void multiply(benchmark::State& state, const MultiplyCase& c) {
+  const auto [dtype, isa, int8, tokens] = c;
+  constexpr int64_t cols = kCols;
   const KernelTable& kernels = cpu::kernel_table(isa);
   const PanelLayout layout = *PanelLayout::of(dtype, cols);
-  const cpu::Arena weights = random_arena(layout.matrix_bytes(rows));
+  int64_t weight_bytes = 0;
+  const cpu::Arena& weights = weight_memory(weight_bytes);
   const cpu::Arena x = random_arena(tokens * cols * 4);
   const cpu::Arena form_memory = random_arena(tokens * cols * 4 + 4096);
   const cpu::Arena scales = random_arena(tokens * cols);
@@ -76,28 +103,29 @@ void multiply(benchmark::State& state, DType dtype, Isa isa, bool int8, int64_t 
     form.f32 = form_memory.as<float>(0);
   }
   const cpu::Arena sums = random_arena(tokens * shape.panels * cpu::kPanelRows * 4);
-  const int64_t panels = PanelLayout::num_panels(rows);
+  const int64_t calls = PanelLayout::num_panels(kRows) / shape.panels;
+  const int64_t places = weight_bytes / layout.panel_bytes() / shape.panels;
+  int64_t place = 0;
   for (auto _ : state) {
-    for (int64_t p = 0; p + shape.panels <= panels; p += shape.panels) {
+    for (int64_t call = 0; call < calls; ++call) {
+      const int64_t next = place + 1 < places ? place + 1 : 0;
       cpu::MultiplyArgs args{};
       args.num_panels = shape.panels;
       for (int i = 0; i < shape.panels; ++i) {
-        args.panels[i] = weights.at((p + i) * layout.panel_bytes());
-        args.next_panels[i] =
-            weights.at(std::min(panels - 1, p + shape.panels + i) * layout.panel_bytes());
+        args.panels[i] = weights.at((place * shape.panels + i) * layout.panel_bytes());
+        args.next_panels[i] = weights.at((next * shape.panels + i) * layout.panel_bytes());
       }
       args.x = &form;
       args.sums = sums.as<float>(0);
       args.sums_stride = shape.panels * cpu::kPanelRows;
       kernel(args);
+      place = next;
     }
     benchmark::ClobberMemory();
   }
-  const double steps = static_cast<double>(state.iterations());
-  state.counters["GOP/s"] = benchmark::Counter(
-      2.0 * static_cast<double>(rows * cols * tokens) * steps / 1e9, benchmark::Counter::kIsRate);
-  state.counters["GB/s"] = benchmark::Counter(
-      static_cast<double>(layout.matrix_bytes(rows)) * steps / 1e9, benchmark::Counter::kIsRate);
+  state.counters["bytes"] = static_cast<double>(calls * shape.panels * layout.panel_bytes());
+  state.counters["operations"] =
+      2.0 * static_cast<double>(calls * shape.panels * cpu::kPanelRows * cols * tokens);
 }
 
 /// Weights of any Program, all from one random row: only their type and number matter here.
@@ -228,9 +256,6 @@ void step(benchmark::State& state, const StepCase& c) {
     model.wait(model.submit(batch));
     trace.stop();
   }
-  state.counters["tok/s"] =
-      benchmark::Counter(static_cast<double>(c.tokens * c.sequences * state.iterations()),
-                         benchmark::Counter::kIsRate);
   std::map<std::string, double> ms;
   for (const Trace::Event& event : trace.events()) {
     ms[event.name] += static_cast<double>(event.end_ns - event.begin_ns) / 1e6;
@@ -239,25 +264,39 @@ void step(benchmark::State& state, const StepCase& c) {
     std::fprintf(stderr, "  %-12s %8.3f ms\n", name.c_str(), time);
 }
 
-void add_benchmarks() {
+/// Every benchmark by name, in order.
+std::map<std::string, KernelBench> add_benchmarks() {
+  std::map<std::string, KernelBench> benches;
   for (const DType dtype : DType::all()) {
+    const std::string format(dtype.name());
     for (const Isa isa : cpu::available_isas()) {
+      if (!PanelLayout::of(dtype, kCols)) continue;
+      const KernelTable& kernels = cpu::kernel_table(isa);
       for (const bool int8 : {true, false}) {
-        if (int8 && dtype.is_float()) continue;
+        const auto& multiplies = int8 ? kernels.multiply_int8 : kernels.multiply_float;
+        if (multiplies[dtype.index()] == nullptr) continue;
         for (const int64_t tokens : {1, 2, 4, 8, 12, 16, 64, 512}) {
-          const std::string name = cat("multiply/", dtype.name(), int8 ? "/int8/" : "/float/",
-                                       cpu::isa_name(isa), "/", tokens);
-          benchmark::RegisterBenchmark(name.c_str(), multiply, dtype, isa, int8,
-                                       tokens == 1 ? 32768 : 2048, 2048, tokens)
-              ->Unit(benchmark::kMicrosecond);
+          KernelBench bench{.name = {},
+                            .format = format,
+                            .activations = int8 ? "int8" : "float",
+                            .isa = std::string(cpu::isa_name(isa)),
+                            .tokens = tokens};
+          bench.name =
+              cat("multiply/", format, "/", bench.activations, "/", bench.isa, "/", tokens);
+          benchmark::RegisterBenchmark(bench.name.c_str(), multiply,
+                                       MultiplyCase{dtype, isa, int8, tokens});
+          benches[bench.name] = bench;
         }
       }
     }
-    const std::string name = cat("step/", dtype.name(), "/");
     const auto add = [&](const std::string& what, const StepCase& c) {
-      benchmark::RegisterBenchmark((name + what).c_str(), step, c)
-          ->Unit(benchmark::kMillisecond)
-          ->UseRealTime();
+      const std::string name = cat("step/", format, "/", what);
+      benchmark::RegisterBenchmark(name.c_str(), step, c)->Unit(benchmark::kMillisecond);
+      benches[name] = {.name = name,
+                       .format = format,
+                       .activations = {},
+                       .isa = {},
+                       .tokens = c.tokens * c.sequences};
     };
     add("decode", {dtype, 1, 1, 64});
     add("decode_at_2048", {dtype, 1, 1, 2048});
@@ -266,15 +305,57 @@ void add_benchmarks() {
     add("prefill", {dtype, 512, 1, 0});
     add("prefill_at_1536", {dtype, 512, 1, 1536});
   }
+  for (const PeerBench& peer : peer_benches()) {
+    for (const int64_t tokens : {1, 8, 64, 512}) {
+      const std::string name = cat("peer/", peer.library, "/", peer.format, "/", tokens);
+      benchmark::RegisterBenchmark(name.c_str(), peer.run, kRows, kCols, tokens);
+      benches[name] = {
+          .name = name, .format = peer.format, .activations = {}, .isa = {}, .tokens = tokens};
+    }
+  }
+  return benches;
 }
+
+/// Hands each run on, whatever the library would have printed.
+class Reporter : public benchmark::BenchmarkReporter {
+ public:
+  Reporter(const std::map<std::string, KernelBench>& benches,
+           const std::function<void(const KernelRun&)>& report)
+      : benches_(benches), report_(report) {}
+
+  bool ReportContext(const Context&) override { return true; }
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& run : runs) {
+      if (run.run_type != Run::RT_Iteration || run.error_occurred) continue;
+      const auto counter = [&](const char* name) {
+        const auto found = run.counters.find(name);
+        return found == run.counters.end() ? 0.0 : static_cast<double>(found->second);
+      };
+      report_({.bench = benches_.at(run.run_name.function_name),
+               .seconds = run.real_accumulated_time / static_cast<double>(run.iterations),
+               .bytes = counter("bytes"),
+               .operations = counter("operations")});
+    }
+  }
+
+ private:
+  const std::map<std::string, KernelBench>& benches_;
+  const std::function<void(const KernelRun&)>& report_;
+};
 
 }  // namespace
-}  // namespace quern
 
-int main(int argc, char** argv) {
-  quern::add_benchmarks();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+int64_t run_kernel_benches(const std::string& filter,
+                           const std::function<void(const KernelRun&)>& report) {
+  const std::map<std::string, KernelBench> benches = add_benchmarks();
+  std::string name = "quern", min_time = "--benchmark_min_time=0.1";
+  char* words[] = {name.data(), min_time.data(), nullptr};
+  int count = 2;
+  benchmark::Initialize(&count, words);
+  Reporter reporter(benches, report);
+  const size_t ran = benchmark::RunSpecifiedBenchmarks(&reporter, nullptr, filter);
+  benchmark::Shutdown();
+  return static_cast<int64_t>(ran);
 }
+
+}  // namespace quern
