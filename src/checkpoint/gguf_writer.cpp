@@ -44,6 +44,12 @@ Error cannot_hold(const GgufTensor& tensor, std::string_view found, std::string_
       .wanted = std::string(wanted)};
 }
 
+auto type_row(uint32_t type) {
+  const std::span<const GgufType> all = gguf_types();
+  return std::find_if(all.begin(), all.end(),
+                      [&](const GgufType& row) { return row.number == type; });
+}
+
 }  // namespace
 
 void GgufEntries::begin(std::string_view key, uint32_t type) {
@@ -104,10 +110,8 @@ void GgufEntries::copy(const GgufEntry& entry) {
 }
 
 uint64_t GgufTensor::num_bytes() const {
-  const auto all = gguf_types();
-  const auto row = std::find_if(
-      all.begin(), all.end(), [&](const GgufType& candidate) { return candidate.number == type; });
-  ENSURE(row != all.end(), name, ": type ", type);
+  const auto row = type_row(type);
+  ENSURE(row != gguf_types().end(), name, ": type ", type);
   CheckedU64 values = 1;
   for (const int64_t size : shape) values = values * static_cast<uint64_t>(size);
   const auto bytes = (values * row->block_bytes).get();
@@ -129,6 +133,9 @@ Result<GgufLayout> lay_out_gguf(const GgufEntries& entries, std::span<const Gguf
     if (tensor.name.empty() || tensor.name.size() > kMaxNameBytes) {
       return cannot_hold(tensor, cat("a name of ", tensor.name.size(), " bytes"),
                          cat("1 to ", kMaxNameBytes));
+    }
+    if (type_row(tensor.type) == gguf_types().end()) {
+      return cannot_hold(tensor, "a type that GGUF does not have", "one of its types");
     }
     if (tensor.shape.size() > kMaxDims) {
       return cannot_hold(tensor, cat(tensor.shape.size(), " dimensions"), cat("up to ", kMaxDims));

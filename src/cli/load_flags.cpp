@@ -57,7 +57,7 @@ Result<std::optional<DType>> read_dtype(const Arguments& arguments, std::string_
   const std::optional<DType> dtype = DType::from_name(*word);
   if (dtype) return dtype;
   // Words of the contract whose formats come later are known and refused as such.
-  constexpr std::string_view kLater[] = {"w8a8", "fp8_e4m3"};
+  constexpr std::string_view kLater[] = {"w8a8"};
   for (const std::string_view later : kLater) {
     if (*word != later) continue;
     return Error{.code = ErrorCode::kUnsupported,

@@ -56,7 +56,8 @@ std::optional<DType> DType::from_name(std::string_view name) {
 
 std::optional<DType> DType::from_gguf_type(uint32_t type) {
   for (const DType dtype : all()) {
-    if (static_cast<uint32_t>(kRows[dtype.index_].gguf_type) == type) return dtype;
+    const int own = kRows[dtype.index_].gguf_type;
+    if (own >= 0 && static_cast<uint32_t>(own) == type) return dtype;
   }
   return std::nullopt;
 }

@@ -26,7 +26,7 @@ class DType {
 
   constexpr size_t index() const { return index_; }
   std::string_view name() const;
-  int gguf_type() const;
+  int gguf_type() const;  ///< -1 where GGUF has no such type
   int64_t block_values() const;
   int64_t block_bytes() const;
   /// True where one block holds one value: no rounding shared between neighbours.

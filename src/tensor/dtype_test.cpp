@@ -38,10 +38,59 @@ TEST(Half, RoundsToNearestEven) {
   EXPECT_EQ(float_to_bf16(1.0f + 0x1p-8f), 0x3F80);
 }
 
+TEST(Fp8, DecodesEveryCodeToTheRecordedBits) {
+  std::vector<float> values;
+  for (int code = 0; code < 256; ++code) {
+    values.push_back(FP8_E4M3{static_cast<uint8_t>(code)}.decode(0));
+  }
+  EXPECT_EQ(values[1], 0x1p-9f);
+  EXPECT_EQ(values[0x38], 1.0f);
+  EXPECT_EQ(values[0xFE], -448.0f);
+  EXPECT_TRUE(std::isnan(values[0x7F]));
+  EXPECT_EQ(xxh64(std::as_bytes(std::span(values))), 0xD161F27E21D89878u);  // PyTorch's float32
+}
+
+uint8_t fp8(float value) { return FP8_E4M3::encode(std::span<const float, 1>(&value, 1)).bits; }
+
+TEST(Fp8, EncodesEveryBf16ToTheRecordedCode) {
+  // PyTorch's codes of all bf16 patterns in ascending order, clamped to +-448 first.
+  std::vector<uint8_t> codes;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    codes.push_back(fp8(bf16_to_float(static_cast<uint16_t>(bits))));
+  }
+  EXPECT_EQ(xxh64(std::as_bytes(std::span(codes))), 0x6CDFE5A9F240C253u);
+}
+
+TEST(Fp8, RoundsToNearestEvenAndSaturates) {
+  for (int code = 0; code < 0x7E; ++code) {
+    const float low = FP8_E4M3{static_cast<uint8_t>(code)}.decode(0);
+    const float high = FP8_E4M3{static_cast<uint8_t>(code + 1)}.decode(0);
+    const float middle = (low + high) / 2;  // exact
+    EXPECT_EQ(fp8(low), code);
+    EXPECT_EQ(fp8(-low), code | 0x80);
+    EXPECT_EQ(fp8(middle), code + code % 2);
+    EXPECT_EQ(fp8(std::nextafter(middle, 0.0f)), code);
+    EXPECT_EQ(fp8(std::nextafter(middle, 1e3f)), code + 1);
+    EXPECT_EQ(fp8(-std::nextafter(middle, 1e3f)), (code + 1) | 0x80);
+  }
+  for (const float large :
+       {449.0f, 464.0f, 480.0f, 1e30f, std::numeric_limits<float>::infinity()}) {
+    EXPECT_EQ(fp8(large), 0x7E);
+    EXPECT_EQ(fp8(-large), 0xFE);
+  }
+  EXPECT_EQ(fp8(std::numeric_limits<float>::quiet_NaN()), 0x7F);
+  EXPECT_EQ(fp8(std::numeric_limits<float>::denorm_min()), 0);
+}
+
 TEST(DType, NamesAliasesAndTypeNumbersLeadToTheSameFormat) {
   EXPECT_EQ(DType::from_name("bfloat16"), DType::of<BF16>());
   EXPECT_EQ(DType::from_name("q4_1"), DType::from_gguf_type(3));
   EXPECT_EQ(DType::from_safetensors_name("F16"), DType::of<F16>());
+  EXPECT_EQ(DType::from_safetensors_name("F8_E4M3"), DType::of<FP8_E4M3>());
+  EXPECT_EQ(DType::from_name("fp8"), DType::of<FP8_E4M3>());
+  // GGUF has no such type, so that no number of a file leads to it.
+  EXPECT_EQ(DType::from_gguf_type(static_cast<uint32_t>(DType::of<FP8_E4M3>().gguf_type())),
+            std::nullopt);
   EXPECT_EQ(DType::from_safetensors_name(""), std::nullopt);
   EXPECT_EQ(DType::from_name("q9_9"), std::nullopt);
   EXPECT_EQ(DType::of<Q4_0>().row_bytes(64), 36);
@@ -49,10 +98,13 @@ TEST(DType, NamesAliasesAndTypeNumbersLeadToTheSameFormat) {
 
 // Largest error of a round trip, as a share of the largest value in the block.
 TEST(DType, RoundTripErrorStaysWithinTheFormatsStep) {
-  const std::pair<DType, float> cases[] = {
-      {DType::of<F32>(), 0.0f},       {DType::of<F16>(), 0.0005f},
-      {DType::of<BF16>(), 0.004f},    {DType::of<Q8_0>(), 0.5f / 127 + 0.0005f},
-      {DType::of<Q4_0>(), 1.01f / 8}, {DType::of<Q4_1>(), 1.01f / 15}};
+  const std::pair<DType, float> cases[] = {{DType::of<F32>(), 0.0f},
+                                           {DType::of<F16>(), 0.0005f},
+                                           {DType::of<BF16>(), 0.004f},
+                                           {DType::of<FP8_E4M3>(), 0.0626f},
+                                           {DType::of<Q8_0>(), 0.5f / 127 + 0.0005f},
+                                           {DType::of<Q4_0>(), 1.01f / 8},
+                                           {DType::of<Q4_1>(), 1.01f / 15}};
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   std::vector<float> x(64), back(64);

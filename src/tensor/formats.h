@@ -7,12 +7,9 @@
 #include "tensor/formats/bf16.h"
 #include "tensor/formats/f16.h"
 #include "tensor/formats/f32.h"
+#include "tensor/formats/fp8_e4m3.h"
 #include "tensor/formats/q4_0.h"
 #include "tensor/formats/q4_1.h"
-#include "tensor/formats/q4_k.h"
-#include "tensor/formats/q5_0.h"
-#include "tensor/formats/q5_k.h"
-#include "tensor/formats/q6_k.h"
 #include "tensor/formats/q4_k.h"
 #include "tensor/formats/q5_0.h"
 #include "tensor/formats/q5_k.h"
@@ -26,6 +23,7 @@ using Formats = std::tuple<  //
     F32,                     // bits per value: 32
     F16,                     // 16
     BF16,                    // 16
+    FP8_E4M3,                // 8
     Q8_0,                    // 8.5
     Q4_0,                    // 4.5
     Q4_1,                    // 5

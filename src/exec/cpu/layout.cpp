@@ -23,7 +23,7 @@ T load(const std::byte* at) {
   return value;
 }
 
-// --- f32, f16, bf16 ---
+// --- f32, f16, bf16, fp8 ---
 
 /// Where value k of row r lies.
 template <typename Format>
@@ -127,7 +127,7 @@ std::optional<PanelLayout> PanelLayout::of(DType dtype, int64_t cols) {
   return visit_format(dtype.index(), [&]<typename Format>() -> std::optional<PanelLayout> {
     if constexpr (Format::kBlockValues == 1) {
       const auto size = static_cast<int64_t>(sizeof(Format));
-      return PanelLayout(dtype, cols, round_up(cols, 2) * kPanelRows * size);
+      return PanelLayout(dtype, cols, round_up(round_up(cols, 2) * kPanelRows * size, 64));
     } else if constexpr (PanelOf<Format>::kExists) {
       return PanelLayout(dtype, cols, round_up(PanelOf<Format>::bytes(cols), 64));
     } else {

@@ -15,6 +15,7 @@ namespace quern::cpu {
 ///
 ///   f32   for each k: 16 floats
 ///   f16   for each k: 16 halves
+///   fp8   for each k: 16 bytes
 ///   bf16  for each pair k, k + 1: 16 times the two values of a row, K rounded up to even
 ///   quantised types: for each block of 32 k the quants, unsigned; then the scales (panels.h)
 ///

@@ -42,6 +42,11 @@ struct F16Panel {
     return load_f16(reinterpret_cast<const uint16_t*>(p) + 16);
   }
 };
+struct FP8Panel {
+  static constexpr int64_t kPairBytes = 32;
+  static F first(const std::byte* p) { return load_fp8(p); }
+  static F second(const std::byte* p) { return load_fp8(p + 16); }
+};
 struct BF16Panel {  // row r's values k and k + 1 in the low and high half of lane r
   static constexpr int64_t kPairBytes = 64;
   static F first(const std::byte* p) { return as_float(shift_left<16>(load_int(p))); }
@@ -233,6 +238,8 @@ template <>
 struct FloatPanelOf<F16> : F16Panel {};
 template <>
 struct FloatPanelOf<BF16> : BF16Panel {};
+template <>
+struct FloatPanelOf<FP8_E4M3> : FP8Panel {};
 
 }  // namespace
 }  // namespace quern::cpu

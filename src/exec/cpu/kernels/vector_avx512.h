@@ -125,6 +125,30 @@ inline F load_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(
       _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16))};
 }
+// A value of fp8_e4m3 is 256 times the half that has its sign, and its exponent and mantissa where
+// the half has the lower four bits of the one and the upper three of the other. The code of NaN,
+// all ones, is alone in carrying into bit 14 when one is added to it: with that bit the exponent
+// is all ones as well, and the half is a NaN.
+inline __m512i fp8_to_halves(__m512i words) {  // of sign-extended bytes
+  const __m512i placed = _mm512_and_si512(_mm512_slli_epi16(words, 7),
+                                          _mm512_set1_epi16(static_cast<int16_t>(0xBF80)));
+  const __m512i carried = _mm512_add_epi16(placed, _mm512_set1_epi16(0x80));
+  constexpr int kOrOfAnd = 0xF8;  // a | (b & c)
+  return _mm512_ternarylogic_epi64(placed, carried, _mm512_set1_epi16(0x4000), kOrOfAnd);
+}
+inline F load_fp8(const std::byte* p) {
+  const __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return {_mm512_mul_ps(
+      _mm512_cvtph_ps(_mm512_castsi512_si256(fp8_to_halves(_mm512_castsi256_si512(words)))),
+      _mm512_set1_ps(256.0f))};
+}
+inline void load_fp8(const std::byte* p, F& low, F& high) {  // 32 values
+  const __m512i halves =
+      fp8_to_halves(_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+  low = {_mm512_mul_ps(_mm512_cvtph_ps(_mm512_castsi512_si256(halves)), _mm512_set1_ps(256.0f))};
+  high = {
+      _mm512_mul_ps(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1)), _mm512_set1_ps(256.0f))};
+}
 inline void store_f16(uint16_t* p, F x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
