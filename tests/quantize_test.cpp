@@ -137,6 +137,26 @@ TEST_F(Quantize, TheSameTypeIsTheSameModel) {
   }
 }
 
+TEST_F(Quantize, AFolderBecomesAFileThatAnswersTheSame) {
+  for (const std::string name : {"gemma3", "gpt2", "llama", "llama-tied", "qwen2"}) {
+    const std::string folder = repository_model("golden/" + name);
+    const Json report = quantize(folder, "a.gguf", {"--dtype", "f32", "--force"});
+    EXPECT_EQ(greedy(path("a.gguf")), greedy(folder)) << name;
+    if (name == "llama-tied") continue;  // it has no tokenizer
+    const auto ids = [](const std::string& model) {
+      return parsed(
+          run_quern({"tokenize", model, "--json", "--text", "A fox, 12\n ran."}).out)["ids"];
+    };
+    EXPECT_EQ(ids(path("a.gguf")), ids(folder)) << name;
+  }
+  const Json report = quantize(repository_model("golden/llama"), "a.gguf",
+                               {"--dtype", "q8_0", "--keep", "lm_head=f16", "--force"});
+  const auto stored = types(container(path("a.gguf")));
+  EXPECT_EQ(stored.at("output.weight"), "F16");
+  EXPECT_EQ(stored.at("blk.0.attn_q.weight"), "Q8_0");
+  EXPECT_EQ(stored.at("blk.0.attn_q.bias"), "F32");
+}
+
 // Encoding what was decoded must not change it a second time.
 TEST_F(Quantize, AQuantisedFileIsCopiedBitByBit) {
   quantize(golden_gguf("llama"), "a.gguf", {"--dtype", "q4_1"});

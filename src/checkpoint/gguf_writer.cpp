@@ -69,6 +69,11 @@ void GgufEntries::u32(std::string_view key, uint32_t value) {
   put(bytes_, value);
 }
 
+void GgufEntries::i32(std::string_view key, int32_t value) {
+  begin(key, kI32);
+  put(bytes_, value);
+}
+
 void GgufEntries::f32(std::string_view key, float value) {
   begin(key, kF32);
   put(bytes_, value);

@@ -18,6 +18,7 @@ namespace quern {
 class GgufEntries {
  public:
   void u32(std::string_view key, uint32_t value);
+  void i32(std::string_view key, int32_t value);
   void f32(std::string_view key, float value);
   void boolean(std::string_view key, bool value);
   void text(std::string_view key, std::string_view value);

@@ -25,6 +25,7 @@ GgufEntries all_kinds() {
   GgufEntries entries;
   entries.text("general.architecture", "llama");
   entries.u32("a.u32", 4'000'000'000u);
+  entries.i32("a.i32", -7);
   entries.f32("a.f32", 0.1f);
   entries.boolean("a.bool", true);
   entries.i32s("a.i32s", std::vector<int32_t>{-1, 0, 7});
@@ -50,6 +51,7 @@ TEST(GgufWriter, WhatIsWrittenIsRead) {
   EXPECT_EQ(container->metadata.size(), entries.count());
   EXPECT_EQ(std::get<std::string>(value("general.architecture")), "llama");
   EXPECT_EQ(std::get<int64_t>(value("a.u32")), 4'000'000'000);
+  EXPECT_EQ(std::get<int64_t>(value("a.i32")), -7);
   EXPECT_EQ(std::get<double>(value("a.f32")), static_cast<double>(0.1f));
   EXPECT_EQ(std::get<bool>(value("a.bool")), true);
   EXPECT_EQ(std::get<std::vector<int64_t>>(value("a.i32s")), (std::vector<int64_t>{-1, 0, 7}));

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "base/cat.h"
+#include "checkpoint/gguf_writer.h"
 #include "models/architecture.h"
 #include "models/config_fields.h"
 #include "models/gguf_metadata.h"
@@ -220,6 +221,41 @@ Result<void> read_tensors(const Checkpoint& checkpoint, const Architecture& arch
 }
 
 }  // namespace
+
+void write_gguf_config(const ModelConfig& config, const Architecture& architecture,
+                       GgufEntries& entries) {
+  const auto key = [&](std::string_view name) { return cat(architecture.gguf_name, ".", name); };
+  const auto integers = [&](std::span<const IntegerField> fields) {
+    for (const IntegerField& field : fields) {
+      entries.u32(key(field.name), static_cast<uint32_t>(config.*field.member));
+    }
+  };
+  integers(kRequired);
+  integers(kOptional);
+  entries.u32(key("attention.value_length"), static_cast<uint32_t>(config.head_dim));
+  entries.u32(key("vocab_size"), static_cast<uint32_t>(config.vocab_size));
+  // Each architecture reads the one of its norms.
+  for (const NumberField& field : kNumbers) {
+    entries.f32(key(field.name), static_cast<float>(config.*field.member));
+  }
+  if (architecture.owns("head_dim")) {
+    entries.u32(key("rope.dimension_count"), static_cast<uint32_t>(config.head_dim));
+    entries.f32(key("rope.freq_base"), static_cast<float>(config.rope.rope_theta));
+    if (config.rope.rope_type == RopeParameters::Type::kLinear) {
+      entries.text(key("rope.scaling.type"), "linear");
+      entries.f32(key("rope.scaling.factor"), static_cast<float>(config.rope.factor));
+    }
+  }
+  if (!has_windows(architecture)) return;
+  entries.u32(key("attention.sliding_window"), static_cast<uint32_t>(config.sliding_window));
+  std::vector<bool> slides;
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) slides.push_back(config.slides(i));
+  entries.booleans(key("attention.sliding_window_pattern"), slides);
+  entries.f32(key("rope.freq_base_swa"), static_cast<float>(config.local_rope.rope_theta));
+  if (config.final_logit_softcapping != 0.0) {
+    entries.f32(key("final_logit_softcapping"), static_cast<float>(config.final_logit_softcapping));
+  }
+}
 
 Result<ModelConfig> read_gguf_config(const Checkpoint& checkpoint, std::string_view what) {
   const std::string* name = checkpoint.text("general.architecture");

@@ -12,6 +12,9 @@
 
 namespace quern {
 
+class GgufEntries;
+struct Architecture;
+
 /// Which keys a layer looks at ("layer_types" of config.json).
 enum class LayerType { kFullAttention, kSlidingAttention };
 
@@ -84,6 +87,11 @@ Result<ModelConfig> read_config_json(const Json& config, std::string_view what);
 
 /// The same from the metadata and the tensors of a GGUF file.
 Result<ModelConfig> read_gguf_config(const Checkpoint& checkpoint, std::string_view what);
+
+/// The metadata of such a file, without what its tensors say. Not every config can be said this
+/// way: see gguf_export.h.
+void write_gguf_config(const ModelConfig& config, const Architecture& architecture,
+                       GgufEntries& entries);
 
 /// Fills in what follows from other numbers (head_dim, layer_types ...) and checks that all of them
 /// agree and are small enough to compute with.

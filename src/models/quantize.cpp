@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <memory>
 
 #include "base/cat.h"
 #include "checkpoint/gguf_writer.h"
+#include "models/gguf_export.h"
 #include "models/tensor_rules.h"
 #include "models/tensor_stream.h"
 
@@ -26,6 +28,7 @@ struct NewGguf {
   std::vector<TensorStream> tensors;
   std::vector<Fallback> fallbacks;
   uint64_t alignment = kDefaultAlignment;
+  std::unique_ptr<const Model> model;  // of a Hugging Face folder: `tensors` read from it
 };
 
 Error bad_target(const fs::path& out, std::string_view why, std::string_view try_next) {
@@ -71,6 +74,16 @@ bool is_plain_data(const TensorInfo& tensor) {
   return std::ranges::find(kTypes, tensor.type_name) != std::end(kTypes);
 }
 
+/// What a matrix of either file becomes; what does not fit is noted.
+DType fitting_or_fallback(std::string_view name, DType asked, int64_t cols,
+                          std::vector<Fallback>& fallbacks) {
+  const DType used = fitting_dtype(asked, cols);
+  if (used != asked) {
+    fallbacks.push_back({.name = std::string(name), .wanted = asked, .used = used});
+  }
+  return used;
+}
+
 /// What a tensor of a GGUF file becomes; nothing where it stays as it is. Vectors are f32, as
 /// llama.cpp wants them. A matrix is quantised where it is a weight: tables of other names (of
 /// state space models, say) are read by operations that know one type alone.
@@ -82,9 +95,8 @@ Result<std::optional<DType>> choose_type(const TensorInfo& tensor, std::string_v
   if (tensor.shape.size() >= 2) {
     ASSIGN_OR_RETURN(const std::optional<DType> kept, rules.find({tensor.name, weight_name}));
     if (!kept && !tensor.name.ends_with(".weight")) return std::optional<DType>();
-    const DType asked = kept.value_or(options.dtype);
-    to = fitting_dtype(asked, tensor.shape.back());
-    if (*to != asked) fallbacks.push_back({.name = tensor.name, .wanted = asked, .used = *to});
+    to = fitting_or_fallback(tensor.name, kept.value_or(options.dtype), tensor.shape.back(),
+                             fallbacks);
   }
   if (to == tensor.dtype) return std::optional<DType>();
   if (!tensor.dtype) {
@@ -152,14 +164,42 @@ Result<NewGguf> from_gguf(const ModelFiles& files, const QuantizeOptions& option
   return out;
 }
 
+/// What llama.cpp's own converter would make of a Hugging Face folder.
+Result<NewGguf> from_folder(ModelFiles files, const QuantizeOptions& options) {
+  NewGguf out;
+  ASSIGN_OR_RETURN(Model made, make_model(std::move(files)));
+  out.model = std::make_unique<const Model>(std::move(made));
+  const Model& model = *out.model;
+  RETURN_IF_ERROR(write_gguf_metadata(model, out.entries));
+
+  ASSIGN_OR_RETURN(std::optional<TensorStream> divisors, gguf_rope_divisors(model));
+  if (divisors) out.tensors.push_back(*std::move(divisors));
+  ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(options.keep, kKeep));
+  for (size_t i = 0; i < model.program.weights.size(); ++i) {
+    const WeightDecl& weight = model.program.weights[i];
+    TensorStream stream = gguf_stream(model, WeightId{static_cast<int32_t>(i)});
+    stream.to = DType::of<F32>();
+    if (weight.kind == WeightDecl::Kind::kMatrix) {
+      ASSIGN_OR_RETURN(const std::optional<DType> kept, rules.find({stream.name, weight.name}));
+      stream.to = fitting_or_fallback(stream.name, kept.value_or(options.dtype), weight.cols,
+                                      out.fallbacks);
+    }
+    out.tensors.push_back(std::move(stream));
+  }
+  RETURN_IF_ERROR(rules.check_all_found(out.tensors.back().name));
+  return out;
+}
+
 }  // namespace
 
 Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
                                       const QuantizeOptions& options) {
-  const Checkpoint& checkpoint = *files.checkpoint;
+  const Checkpoint& checkpoint = *files.checkpoint;  // stays where it is when `files` moves
   RETURN_IF_ERROR(check_target(checkpoint, out, options.force));
   const std::string in_name = files.location.weights.string();
-  Result<NewGguf> made = from_gguf(files, options);
+  const bool is_gguf = checkpoint.format() == Checkpoint::Format::kGguf;
+  Result<NewGguf> made =
+      is_gguf ? from_gguf(files, options) : from_folder(std::move(files), options);
   if (!made) return with_context(std::move(made).error(), in_name);
   NewGguf& content = *made;
   content.entries.u32(kFileType, gguf_file_type(options.dtype));
@@ -205,13 +245,17 @@ Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
     RETURN_IF_ERROR(pad_to(layout.offsets[i]));
     const TensorStream& tensor = content.tensors[i];
     ASSIGN_OR_RETURN(const bool whole, write_tensor(tensor, pool, file, progress));
+    tensor.release();
     if (!whole) {
       report.interrupted = true;
       return report;
     }
-    tensor.release();
   }
   RETURN_IF_ERROR(pad_to(layout.file_bytes));
+  if (content.model) {
+    ASSIGN_OR_RETURN(const Checkpoint written, Checkpoint::open(file.beside()));
+    RETURN_IF_ERROR(check_gguf_says_the_same(*content.model, written));
+  }
   RETURN_IF_ERROR(file.commit());
 
   report.in_bytes = checkpoint.file_bytes();

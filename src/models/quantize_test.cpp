@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <set>
+
 #include "models/test_models.h"
 
 namespace quern {
@@ -48,6 +52,69 @@ TEST(QuantizeModel, NumberOfThreadsChangesNothing) {
     quantize(golden("qwen2") / "model-f32.gguf", folder.path() / cat(threads, ".gguf"), options);
   }
   EXPECT_EQ(read_text(folder.path() / "1.gguf"), read_text(folder.path() / "3.gguf"));
+}
+
+std::vector<float> weights_of(const Model& model) {
+  std::vector<float> all;
+  for (size_t i = 0; i < model.program.weights.size(); ++i) {
+    const auto values =
+        decode_all(*model.weights, model.program, WeightId{static_cast<int32_t>(i)});
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+// Permuted, transposed and shifted on the way into the file, and back on the way out.
+TEST(QuantizeModel, AFolderBecomesAFileOfTheSameWeights) {
+  const TemporaryFolder folder;
+  for (const std::string name : {"gemma3", "gpt2", "llama", "llama-tied", "qwen2"}) {
+    const auto out = folder.path() / (name + ".gguf");
+    quantize(golden(name), out, {.dtype = DType::of<F32>()});
+    const auto from = open_model(golden(name).string(), {});
+    const auto to = open_model(out.string(), {});
+    ASSERT_TRUE(to) << to.error().message;
+    EXPECT_EQ(print_program(to->program), print_program(from->program));
+    // One added to a weight around zero and taken away again leaves a rounding.
+    EXPECT_TRUE(std::ranges::equal(weights_of(*to), weights_of(*from), [&](float a, float b) {
+      return name == "gemma3" ? std::abs(a - b) < 1e-6f : a == b;
+    })) << name;
+    EXPECT_EQ(to->config.vocab_size, from->config.vocab_size);
+    const auto ends = [](const Model& model) {
+      return std::set(model.generation.eos_token_ids.begin(), model.generation.eos_token_ids.end());
+    };
+    EXPECT_TRUE(std::ranges::includes(ends(*to), ends(*from))) << name;
+    const auto templates = to->files.chat_templates();
+    ASSERT_TRUE(templates);
+    EXPECT_EQ(templates->sources, from->files.chat_templates()->sources) << name;
+  }
+}
+
+/// The error of quantizing a golden model with one text of its config.json replaced.
+Error refusal(std::string_view model, std::string_view field, std::string_view value) {
+  const TemporaryFolder folder;
+  for (const auto& entry : std::filesystem::directory_iterator(golden(model))) {
+    if (entry.is_regular_file()) folder.copy(entry.path());
+  }
+  Json config = *parse_json(read_text(folder.path() / "config.json"), "config.json");
+  config[std::string(field)] = *parse_json(value, "value");
+  folder.write("config.json", dump_json(config));
+  auto files = open_model_files(folder.path().string(), {});
+  const auto out = folder.path() / "a.gguf";
+  const auto report = quantize_model(*std::move(files), out, {.dtype = DType::of<F32>()});
+  EXPECT_FALSE(std::filesystem::exists(out));
+  return report ? Error{} : report.error();
+}
+
+TEST(QuantizeModel, RefusesAConfigThatGgufHasNoWordsFor) {
+  const auto expect = [](std::string_view model, std::string_view field, std::string_view value,
+                         std::string_view culprit) {
+    const Error error = refusal(model, field, value);
+    EXPECT_EQ(error.code, ErrorCode::kUnsupported) << error.message;
+    EXPECT_NE(error.message.find(culprit), std::string::npos) << error.message;
+  };
+  expect("llama", "hidden_act", "\"gelu\"", "hidden_act");
+  expect("gpt2", "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx");
+  expect("gemma3", "query_pre_attn_scalar", "64", "query_pre_attn_scalar");
 }
 
 }  // namespace

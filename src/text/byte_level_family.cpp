@@ -80,6 +80,8 @@ const ByteLevelFamily* find_family(Test&& test) {
 
 }  // namespace
 
+std::span<const ByteLevelFamily> byte_level_families() { return kFamilies; }
+
 const ByteLevelFamily* family_of_pre(std::string_view pre) {
   return find_family([&](const ByteLevelFamily& family) { return lists(family.pre_names, pre); });
 }

@@ -26,6 +26,7 @@ struct ByteLevelFamily {
   uint64_t first_merges;       // hash_of_first_merges(), 0: not recognised by them
 };
 
+std::span<const ByteLevelFamily> byte_level_families();
 /// The family that tokenizer.ggml.pre names, or nullptr.
 const ByteLevelFamily* family_of_pre(std::string_view pre);
 /// The family that a tokenizer_class belongs to, or nullptr.

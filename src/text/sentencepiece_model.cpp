@@ -10,6 +10,7 @@
 #include "text/piece_merges.h"
 #include "text/protobuf_reader.h"
 #include "text/seeded_hash.h"
+#include "text/sentencepiece_list.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
@@ -185,6 +186,19 @@ Result<TokenTable> make_token_table(const Model& model, std::string_view what) {
 }
 
 }  // namespace
+
+Result<SentencePieceList> read_sentencepiece_list(std::span<const std::byte> bytes,
+                                                  std::string_view what) {
+  ASSIGN_OR_RETURN(const Model model, read_model(bytes, what));
+  RETURN_IF_ERROR(check(model, what));
+  SentencePieceList list{.pieces = {},
+                         .add_dummy_prefix = model.normalizer.add_dummy_prefix,
+                         .remove_extra_whitespaces = model.normalizer.remove_extra_whitespaces};
+  for (const Piece& piece : model.pieces) {
+    list.pieces.push_back({std::string(piece.text), piece.score, static_cast<int32_t>(piece.type)});
+  }
+  return list;
+}
 
 Result<Tokenizer> Tokenizer::from_sentencepiece(std::span<const std::byte> bytes,
                                                 std::string_view what,

@@ -226,6 +226,8 @@ bool Tokenizer::is_special(int32_t id) const {
 
 std::optional<int32_t> Tokenizer::bos() const { return impl_->parts.bos; }
 std::optional<int32_t> Tokenizer::eos() const { return impl_->parts.eos; }
+const Tokenizer::Parts& Tokenizer::parts() const { return impl_->parts; }
+std::span<const AddedToken> Tokenizer::added_tokens() const { return impl_->added.all(); }
 const std::string& Tokenizer::kind() const { return impl_->parts.kind; }
 
 }  // namespace quern

@@ -16,6 +16,7 @@
 
 namespace quern {
 
+struct AddedToken;
 struct GgufVocabulary;
 class DecoderRun;
 
@@ -75,6 +76,9 @@ class Tokenizer {
   /// What the files beside the vocabulary say begins and ends a text; nothing where they are mute.
   std::optional<int32_t> bos() const;
   std::optional<int32_t> eos() const;
+  /// What it is made of, for who writes the vocabulary down again.
+  const Parts& parts() const;
+  std::span<const AddedToken> added_tokens() const;
   /// "bpe-byte-level", "bpe-metaspace", "bpe" or "sentencepiece-bpe".
   const std::string& kind() const;
 

@@ -26,30 +26,6 @@ std::string_view model_type(const JsonObject& model) {
   return vocab && vocab->is_array() ? "Unigram" : "WordLevel";
 }
 
-Result<std::vector<MergeTexts>> read_merges(const JsonObject& model) {
-  ASSIGN_OR_RETURN(const JsonArray list, model.array("merges"));
-  std::vector<MergeTexts> merges;
-  for (const JsonValue value : list) {
-    std::string_view line;
-    if (value.get_string().get(line) == simdjson::SUCCESS) {
-      if (line.starts_with("#version")) continue;
-      ASSIGN_OR_RETURN(const MergeTexts merge, read_merge(line, merges.size(), model.path()));
-      merges.push_back(merge);
-      continue;
-    }
-    JsonArray pair;
-    MergeTexts merge;
-    if (value.get_array().get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
-        pair.at(0).get_string().get(merge.left) != simdjson::SUCCESS ||
-        pair.at(1).get_string().get(merge.right) != simdjson::SUCCESS) {
-      return model.error(ErrorCode::kBadFile,
-                         cat("merge ", merges.size(), " is neither a text nor a pair of texts"));
-    }
-    merges.push_back(merge);
-  }
-  return merges;
-}
-
 Result<BpeModel> read_bpe(const JsonObject& model) {
   BpeModel::Options options;
   if (const auto dropout = model.find("dropout"); dropout) {
@@ -76,7 +52,7 @@ Result<BpeModel> read_bpe(const JsonObject& model) {
   ASSIGN_OR_RETURN(const JsonValue vocab, model.value("vocab"));
   ASSIGN_OR_RETURN(const auto entries, read_vocabulary(vocab, model.path()));
   ASSIGN_OR_RETURN(TokenTable tokens, TokenTable::build(entries, model.path()));
-  ASSIGN_OR_RETURN(const auto merges, read_merges(model));
+  ASSIGN_OR_RETURN(const auto merges, read_merge_list(model));
   ASSIGN_OR_RETURN(
       auto resolved,
       resolve_merges(merges, tokens, options.continuing_subword_prefix.size(), model.path()));

@@ -18,20 +18,6 @@ namespace {
 
 constexpr std::string_view kEndOfText = "<|endoftext|>";
 
-Result<std::vector<MergeTexts>> read_merges(std::string_view text, std::string_view what) {
-  std::vector<MergeTexts> merges;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (line.empty() || line.starts_with("#version")) continue;
-    ASSIGN_OR_RETURN(const MergeTexts merge, read_merge(line, merges.size(), what));
-    merges.push_back(merge);
-  }
-  return merges;
-}
-
 /// What the tokenizer_class says; if it says nothing of the cuts, what the merges say; else GPT-2,
 /// from which the two files come.
 Result<const ByteLevelFamily*> choose_family(const TokenizerConfig& config,
@@ -98,7 +84,7 @@ Result<Tokenizer> Tokenizer::from_vocab_merges(std::string_view vocab_json,
   ASSIGN_OR_RETURN(const auto entries, read_vocabulary(document.root(), what));
   ASSIGN_OR_RETURN(TokenTable tokens, TokenTable::build(entries, what));
   const std::string merges_name = cat(what, ": merges");
-  ASSIGN_OR_RETURN(const auto merges, read_merges(merges_text, merges_name));
+  ASSIGN_OR_RETURN(const auto merges, read_merge_lines(merges_text, merges_name));
   ASSIGN_OR_RETURN(const ByteLevelFamily* family, choose_family(config, merges, what));
   ASSIGN_OR_RETURN(auto resolved, resolve_merges(merges, tokens, 0, merges_name));
 

@@ -1,5 +1,6 @@
 #include "text/vocabulary_json.h"
 
+#include <algorithm>
 #include <string>
 
 namespace quern {
@@ -63,6 +64,44 @@ Result<std::vector<Merge>> resolve_merges(std::span<const MergeTexts> merges,
     resolved.push_back({left, right, rank, result});
   }
   return resolved;
+}
+
+Result<std::vector<MergeTexts>> read_merge_list(const JsonObject& model) {
+  ASSIGN_OR_RETURN(const JsonArray list, model.array("merges"));
+  std::vector<MergeTexts> merges;
+  for (const JsonValue value : list) {
+    std::string_view line;
+    if (value.get_string().get(line) == simdjson::SUCCESS) {
+      if (line.starts_with("#version")) continue;
+      ASSIGN_OR_RETURN(const MergeTexts merge, read_merge(line, merges.size(), model.path()));
+      merges.push_back(merge);
+      continue;
+    }
+    JsonArray pair;
+    MergeTexts merge;
+    if (value.get_array().get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+        pair.at(0).get_string().get(merge.left) != simdjson::SUCCESS ||
+        pair.at(1).get_string().get(merge.right) != simdjson::SUCCESS) {
+      return model.error(ErrorCode::kBadFile,
+                         cat("merge ", merges.size(), " is neither a text nor a pair of texts"));
+    }
+    merges.push_back(merge);
+  }
+  return merges;
+}
+
+Result<std::vector<MergeTexts>> read_merge_lines(std::string_view text, std::string_view what) {
+  std::vector<MergeTexts> merges;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || line.starts_with("#version")) continue;
+    ASSIGN_OR_RETURN(const MergeTexts merge, read_merge(line, merges.size(), what));
+    merges.push_back(merge);
+  }
+  return merges;
 }
 
 }  // namespace quern
