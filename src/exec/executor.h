@@ -102,4 +102,11 @@ struct ExecutorKind {
 /// Bytes of one token's keys and values in all layers of one KV group.
 int64_t kv_bytes_per_token(const Program& program, int32_t group, DType kv_dtype);
 
+/// Keys and values are stored head by head: refuses a type whose blocks do not divide a head.
+Result<void> check_kv_heads(const Program& program, DType kv_dtype);
+
+/// What keys and values of larger magnitude become before they are stored: beyond it the type, or
+/// the scale of a block, would be infinite.
+float kv_bound(DType kv_dtype);
+
 }  // namespace quern

@@ -12,13 +12,8 @@ namespace {
 
 constexpr int64_t kSegmentBlocks = kSoftmaxSegment / kKvBlockTokens;
 static_assert(kSegmentBlocks * kKvBlockTokens == kSoftmaxSegment);
-
-KvKind kind_of(DType dtype) {
-  if (dtype == DType::of<F32>()) return KvKind::kF32;
-  if (dtype == DType::of<BF16>()) return KvKind::kBF16;
-  ENSURE(dtype == DType::of<F16>(), "keys and values as ", dtype.name());
-  return KvKind::kF16;
-}
+/// What keys and values are widened to where many rows share them.
+constexpr DType kWide = DType::of<F32>();
 
 }  // namespace
 
@@ -31,8 +26,10 @@ Attention::Attention(const KernelTable& kernels, ThreadPool& pool, const Arena& 
       kv_(kv),
       plan_(plan),
       program_(program),
-      kv_kind_(kind_of(shape.kv_dtype)),
-      kv_value_bytes_(shape.kv_dtype.block_bytes()) {
+      kv_dtype_(shape.kv_dtype),
+      kv_kernels_(kernels.kv[shape.kv_dtype.index()]) {
+  ENSURE(program.kv_layers.empty() || kv_kernels_.attend != nullptr, "keys and values as ",
+         kv_dtype_.name());
   const auto sequences = static_cast<size_t>(shape.max_num_seqs);
   const auto tokens = static_cast<size_t>(shape.max_step_tokens());
   ranges_.reserve(sequences);
@@ -65,22 +62,22 @@ void Attention::begin_step(const Batch& batch) {
 const std::byte* Attention::head_keys(const LayerView& view, int32_t block, int64_t kv_head) const {
   const auto layer = static_cast<size_t>(view.step->layer);
   return kv_.at(plan_.kv[layer] + block * plan_.kv_block_bytes[layer] +
-                kv_head * view.head_dim * kKvBlockTokens * kv_value_bytes_);
+                kv_head * kv_head_bytes(kv_dtype_, view.head_dim));
 }
 
 const std::byte* Attention::head_values(const LayerView& view, int32_t block,
                                         int64_t kv_head) const {
   const auto layer = static_cast<size_t>(view.step->layer);
   return kv_.at(plan_.kv[layer] + block * plan_.kv_block_bytes[layer] +
-                plan_.kv_values_begin[layer] +
-                kv_head * view.dh16 * kKvBlockTokens * kv_value_bytes_);
+                plan_.kv_values_begin[layer] + kv_head * kv_head_bytes(kv_dtype_, view.dh16));
 }
 
 void Attention::append(int32_t layer_index, Matrix<const float> k, Matrix<const float> v) {
   const auto index = static_cast<size_t>(layer_index);
   const KvLayer& layer = program_.kv_layers[index];
   const BlockTable& table = batch_->block_tables[static_cast<size_t>(layer.group)];
-  const int64_t dh16 = padded_head(layer.head_dim);
+  const int64_t key_bytes = kv_head_bytes(kv_dtype_, layer.head_dim);
+  const int64_t value_bytes = kv_head_bytes(kv_dtype_, padded_head(layer.head_dim));
   // Neighbouring tokens share lines of keys: a chunk is as long as a block.
   const int64_t chunks = k.rows < 2 * kKvBlockTokens ? 1 : (k.rows + 31) / kKvBlockTokens;
   const int64_t step = chunks == 1 ? k.rows : kKvBlockTokens;
@@ -92,10 +89,9 @@ void Attention::append(int32_t layer_index, Matrix<const float> k, Matrix<const 
       std::byte* const keys = kv_.at(plan_.kv[index] + block * plan_.kv_block_bytes[index]);
       std::byte* const values = keys + plan_.kv_values_begin[index];
       for (int64_t h = 0; h < layer.num_key_value_heads; ++h) {
-        kernels_.append(kv_kind_, keys + h * layer.head_dim * kKvBlockTokens * kv_value_bytes_,
-                        values + h * dh16 * kKvBlockTokens * kv_value_bytes_,
-                        position % kKvBlockTokens, k.row(t) + h * layer.head_dim,
-                        v.row(t) + h * layer.head_dim, layer.head_dim);
+        kv_kernels_.append(keys + h * key_bytes, values + h * value_bytes,
+                           position % kKvBlockTokens, k.row(t) + h * layer.head_dim,
+                           v.row(t) + h * layer.head_dim, layer.head_dim);
       }
     }
   });
@@ -149,21 +145,19 @@ void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t seg
     ENSURE(block != kNoBlock, "position ", base + b * kKvBlockTokens, " has left the window");
     const std::byte* keys = head_keys(view, block, tile.kv_head);
     const std::byte* values = head_values(view, block, tile.kv_head);
-    if (widen && kv_kind_ != KvKind::kF32) {
-      const int64_t num_keys = kKvBlockTokens * view.head_dim;
-      const int64_t num_values = kKvBlockTokens * view.dh16;
-      float* const wide_keys = work_.as<float>(places.keys) + b * num_keys;
-      float* const wide_values = work_.as<float>(places.values) + b * num_values;
-      kernels_.to_float(kv_kind_, wide_keys, keys, num_keys);
-      kernels_.to_float(kv_kind_, wide_values, values, num_values);
-      args.keys[b] = wide_keys;
-      args.values[b] = wide_values;
-    } else {
-      args.keys[b] = keys;
-      args.values[b] = values;
+    if (widen && kv_dtype_ != kWide) {
+      const int64_t offset = b * kKvBlockTokens * 4;
+      std::byte* const wide_keys = work_.at(places.keys + offset * view.head_dim);
+      std::byte* const wide_values = work_.at(places.values + offset * view.dh16);
+      kv_kernels_.widen(reinterpret_cast<float*>(wide_keys), reinterpret_cast<float*>(wide_values),
+                        keys, values, view.head_dim);
+      keys = wide_keys;
+      values = wide_values;
     }
+    args.keys[b] = keys;
+    args.values[b] = values;
   }
-  const KvKind kind = widen ? KvKind::kF32 : kv_kind_;
+  const KvKernels& kv_kernels = widen ? kernels_.kv[kWide.index()] : kv_kernels_;
   args.head_dim = view.head_dim;
   args.scale = view.step->scale;
   args.softcap = view.step->softcap;
@@ -186,7 +180,7 @@ void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t seg
     args.q = queries;
     args.first = first + begin;
     args.last = last + begin;
-    kernels_.attend(kind, args);
+    kv_kernels.attend(args);
     for (int64_t r = 0; r < count; ++r) {
       if (args.last[r] < args.first[r]) continue;
       take(begin + r, part.largest[r], part.sum[r], part.acc + r * view.dh16);

@@ -77,8 +77,8 @@ class Attention {
   const Arena& kv_;
   const Plan& plan_;
   const Program& program_;
-  KvKind kv_kind_;
-  int64_t kv_value_bytes_;
+  DType kv_dtype_;
+  const KvKernels& kv_kernels_;
 
   const Batch* batch_ = nullptr;
   std::vector<Range> ranges_;

@@ -409,9 +409,30 @@ MemoryNeed cpu_need(const Program& program, const WeightTypes& types, const Exec
           .other = plan.other_bytes};
 }
 
+Result<void> check_kv_type(const Program& program, DType kv_dtype, cpu::Isa isa) {
+  if (program.kv_layers.empty()) return {};
+  const auto has = [&](DType dtype) {
+    return cpu::kernel_table(isa).kv[dtype.index()].attend != nullptr;
+  };
+  if (has(kv_dtype)) return check_kv_heads(program, kv_dtype);
+  std::string names;
+  for (const DType dtype : DType::all()) {
+    if (has(dtype)) names += cat(names.empty() ? "" : ", ", dtype.name());
+  }
+  return Error{.code = ErrorCode::kUnsupported,
+               .message = cat("--kv-cache-dtype ", kv_dtype.name(),
+                              ": the cpu executor does not keep keys and values in it, choose one "
+                              "of ",
+                              names),
+               .what = "--kv-cache-dtype",
+               .found = std::string(kv_dtype.name()),
+               .wanted = names};
+}
+
 Result<void> cpu_check(const Program& program, const WeightTypes& types, DType kv_dtype,
                        const ExecOptions& options) {
-  if (const auto isa = cpu::choose_isa(options.isa); !isa) return isa.error();
+  const auto isa = cpu::choose_isa(options.isa);
+  if (!isa) return isa.error();
   for (const Step& step : program.steps) {
     if (!CpuExecutor::can_run(step)) {
       return Error{ErrorCode::kUnsupported, cat("step ", step_name(step),
@@ -419,11 +440,7 @@ Result<void> cpu_check(const Program& program, const WeightTypes& types, DType k
                                                 "--executor reference")};
     }
   }
-  if (!program.kv_layers.empty() && !kv_dtype.is_float()) {
-    return Error{ErrorCode::kUnsupported,
-                 cat("keys and values as ", kv_dtype.name(),
-                     ": the cpu executor keeps them as f32, f16 or bf16, choose one of these")};
-  }
+  RETURN_IF_ERROR(check_kv_type(program, kv_dtype, *isa));
   bool any_block_weight = false;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDecl& decl = program.weights[i];

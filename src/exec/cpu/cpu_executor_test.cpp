@@ -383,12 +383,19 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
   return largest;
 }
 
+/// What keys and values are kept in, and how far one that falls to the other side of a rounding can
+/// move a logit of the models here.
+const std::pair<DType, double> kKvTypes[] = {
+    {DType::of<F32>(), 5e-5},  {DType::of<F16>(), 2e-3}, {DType::of<BF16>(), 2e-2},
+    {DType::of<Q8_0>(), 2e-2}, {DType::of<Q4_0>(), 0.4}, {DType::of<FP8_E4M3>(), 0.2}};
+
 TEST(CpuExecutor, AgreesWithThePlainFormsForEveryKindOfModel) {
   const ModelOptions kModels[] = {
       {},
       {.gpt2 = true},
       {.window = 40, .softcap = 30.0f},
       {.heads = 7, .kv_heads = 1, .head_dim = 8},
+      {.heads = 4, .kv_heads = 2, .head_dim = 32},
       {.heads = 2, .kv_heads = 2, .head_dim = 48},
       {.heads = 4, .kv_heads = 2, .head_dim = 80},
       {.heads = 2, .kv_heads = 1, .head_dim = 128},
@@ -397,9 +404,9 @@ TEST(CpuExecutor, AgreesWithThePlainFormsForEveryKindOfModel) {
   const std::vector<int32_t> ids = random_ids(150, 1);
   for (const ModelOptions& model : kModels) {
     const Program program = make_program(model);
-    for (const DType kv : {DType::of<F32>(), DType::of<F16>(), DType::of<BF16>()}) {
-      // A value on the edge between two roundings of the cache may fall either way.
-      const double tolerance = kv == DType::of<F32>() ? 5e-5 : kv == DType::of<F16>() ? 2e-3 : 2e-2;
+    // A value on the edge between two roundings of the cache may fall either way.
+    for (const auto& [kv, tolerance] : kKvTypes) {
+      if (!kv.fits_row(model.head_dim)) continue;
       const std::vector<float> want = Oracle(program, DType::of<F32>(), kv).run(ids);
       Runner runner(fused(program), {.kv_dtype = kv, .threads = 2});
       const std::vector<float> got = run_in_chunks(runner, 1, ids, {100, 49, 1});
@@ -484,16 +491,42 @@ TEST(CpuExecutor, BitsDoNotDependOnChunksCompanyThreadsOrFusion) {
   }
 }
 
+TEST(CpuExecutor, EveryTypeOfKeysGivesTheSameBitsOnEveryLevelInEveryCut) {
+  // Weights of integers, whose products have the same bits on every level; eight query heads share
+  // a key, so that one token is read as it is stored and two are not.
+  const Program program =
+      make_program({.heads = 8, .kv_heads = 1, .head_dim = 32, .window = 140, .softcap = 30.0f});
+  const std::vector<int32_t> ids = random_ids(300, 3);
+  for (const auto& [kv, tolerance] : kKvTypes) {
+    std::vector<float> want;
+    for (const cpu::Isa level : cpu::available_isas()) {
+      const std::string isa(cpu::isa_name(level)), name = cat(isa, " keys ", kv.name());
+      Runner one(fused(program), {.dtype = DType::of<Q8_0>(), .kv_dtype = kv, .isa = isa});
+      Runner two(program, {.dtype = DType::of<Q8_0>(), .kv_dtype = kv, .isa = isa, .threads = 2});
+      if (want.empty()) want = run_in_chunks(one, 0, ids, {300});
+      ASSERT_FALSE(std::isnan(want[0]));
+      expect_same_bits(want, run_in_chunks(one, 3, ids, {300}), name);
+      expect_same_bits(want, run_in_chunks(one, 1, ids, {1}), name + " token by token");
+      expect_same_bits(want, run_in_chunks(one, 2, ids, {131, 1, 13, 1}), name + " mixed");
+      expect_same_bits(want, run_in_chunks(two, 0, ids, {7}), name + " two threads");
+      expect_same_bits(want, run_in_chunks(two, 1, ids, {299, 1}), name + " two threads, decode");
+    }
+  }
+}
+
 TEST(CpuExecutor, LongContextsAreSplitOverThreadsWithoutChangingABit) {
   // One key/value head, so that segments have to be shared among threads.
   const Program program = make_program(
-      {.layers = 1, .hidden = 32, .heads = 4, .kv_heads = 1, .head_dim = 16, .ffn = 32});
+      {.layers = 1, .hidden = 32, .heads = 4, .kv_heads = 1, .head_dim = 32, .ffn = 32});
   const std::vector<int32_t> ids = random_ids(1500, 5);
-  Runner one(fused(program), {.threads = 1, .sequences = 2, .max_len = 1536});
-  Runner three(fused(program), {.threads = 3, .sequences = 2, .max_len = 1536});
-  const std::vector<float> want = run_in_chunks(one, 0, ids, {1480, 1});
-  expect_same_bits(want, run_in_chunks(three, 0, ids, {1480, 1}), "decode");
-  expect_same_bits(want, run_in_chunks(three, 1, ids, {1000, 2, 3, 1}), "small chunks");
+  for (const auto& [kv, tolerance] : kKvTypes) {
+    Runner one(fused(program), {.kv_dtype = kv, .threads = 1, .sequences = 2, .max_len = 1536});
+    Runner three(fused(program), {.kv_dtype = kv, .threads = 3, .sequences = 2, .max_len = 1536});
+    const std::vector<float> want = run_in_chunks(one, 0, ids, {1480, 1});
+    const std::string name(kv.name());
+    expect_same_bits(want, run_in_chunks(three, 0, ids, {1480, 1}), name + " decode");
+    expect_same_bits(want, run_in_chunks(three, 1, ids, {1000, 2, 3, 1}), name + " small chunks");
+  }
 }
 
 TEST(CpuExecutor, RowsThatAreNotWishedForCostNothingAndWishesAreAnswered) {
@@ -550,13 +583,17 @@ TEST(CpuExecutor, ACopiedBlockIsAsGoodAsTheOriginal) {
 }
 
 TEST(CpuExecutor, KeysBeyondTheRangeOfHalfPrecisionAreSaturated) {
-  // A model whose keys and values overflow f16 must still give numbers.
-  Program program = make_program({.layers = 1});
+  // A model whose keys and values overflow f16, or the scale of a block, must still give numbers.
+  Program program = make_program({.layers = 1, .head_dim = 32});
   for (Step& step : program.steps) {
-    if (auto* norm = std::get_if<Norm>(&step)) norm->weight_offset = 1e6f;
+    if (auto* norm = std::get_if<Norm>(&step)) norm->weight_offset = 1e10f;
   }
-  Runner runner(program, {});
-  for (const float logit : runner.step({{0, random_ids(5, 8)}})) ASSERT_FALSE(std::isnan(logit));
+  for (const auto& [kv, tolerance] : kKvTypes) {
+    Runner runner(program, {.kv_dtype = kv});
+    for (const float logit : runner.step({{0, random_ids(5, 8)}})) {
+      ASSERT_FALSE(std::isnan(logit)) << kv.name();
+    }
+  }
 }
 
 TEST(CpuExecutor, TheTraceHasASpanForEveryStepAndNoneWhenOff) {
@@ -584,7 +621,17 @@ TEST(CpuExecutor, RefusesWhatItHasNoFormOf) {
   EXPECT_EQ(code(f32, f32, {.isa = "avx512fp16"}), ErrorCode::kUnsupported);
   EXPECT_EQ(code(f32, f32, {.isa = "mmx"}), ErrorCode::kUsage);
   EXPECT_EQ(code(f32, f32, {.activations = Activations::kInt8}), ErrorCode::kUsage);
-  EXPECT_EQ(code(f32, DType::of<Q8_0>(), {}), ErrorCode::kUnsupported);
+  const auto kv_message = [&](DType kv) {
+    const auto refused = kCpuExecutor.check(program, all_types(program, f32), kv, {});
+    return refused ? "" : refused.error().message;
+  };
+  EXPECT_EQ(kv_message(DType::of<Q4_1>()),
+            "--kv-cache-dtype q4_1: the cpu executor does not keep keys and values in it, choose "
+            "one of f32, f16, bf16, fp8_e4m3, q8_0, q4_0");
+  EXPECT_EQ(kv_message(DType::of<Q8_0>()),
+            "--kv-cache-dtype q8_0: head_dim is 16, that type needs a multiple of 32; choose f16, "
+            "bf16, f32 or fp8_e4m3");
+  EXPECT_EQ(kv_message(DType::of<FP8_E4M3>()), "");
   const Program odd = make_program({.hidden = 48});
   const auto packed = kCpuExecutor.check(odd, all_types(odd, DType::of<Q8_0>()), f32, {});
   ASSERT_FALSE(packed);

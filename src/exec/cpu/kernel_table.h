@@ -13,9 +13,6 @@ inline constexpr int kMaxPanels = 4;
 /// Most columns (tokens) of one register tile, over all levels.
 inline constexpr int kMaxTileWidth = 16;
 
-/// How keys and values are kept.
-enum class KvKind { kF32, kF16, kBF16 };
-
 /// What a product with a panel reads its activations as.
 enum class RowFormKind {
   kFloat,      // fp32
@@ -94,8 +91,8 @@ struct NormArgs {
 
 /// Keys of one softmax segment of one key/value head against up to max_attend_rows query rows.
 struct AttendArgs {
-  const void* keys[4];    // per block of 32 tokens: [Dh][32]
-  const void* values[4];  // per block of 32 tokens: [32][Dh16], Dh16 = Dh rounded up to 16
+  const std::byte* keys[4];  // per block of 32 tokens, as KvKernels has them
+  const std::byte* values[4];
   int rows = 0;
   const float* const* q = nullptr;  // [rows] pointers to [Dh]
   const int32_t* first = nullptr;   // [rows] first and last key of the segment, 0 .. 127, that
@@ -107,6 +104,29 @@ struct AttendArgs {
   float* largest = nullptr;  // [rows]
   float* sum = nullptr;      // [rows]
   float* acc = nullptr;      // [rows][Dh16]
+};
+
+/// Keys and values kept in one stored type; all nullptr for types that have no such kernels. A
+/// block of 32 tokens holds of one head, with Dh16 = Dh rounded up to 16 and no gap between keys:
+///
+///   f32, f16, bf16, fp8  keys [Dh][32 tokens], values [32 tokens][Dh16]
+///   q8_0  keys, for each 32 channels: [32][32 tokens] bytes, then the tokens' scales [32];
+///         values [32 tokens][Dh] bytes, then scales [Dh / 32][32 tokens]
+///   q4_0  the same with two signed numbers of 4 bits in a byte: for keys channels d (low) and d +
+///   1
+///         of one token, [16][32 tokens]; for values channels j (low) and j + 16 of each 32
+///
+/// So a load of 16 bytes serves 16 lanes, keys with one token per lane, values with one channel,
+/// and nothing is shuffled. Both take 32 rows as the type stores a row: 32 * row_bytes(Dh or Dh16).
+struct KvKernels {
+  /// One token into place 0 .. 31, rounded as the type's encode() does, too large values saturated.
+  void (*append)(std::byte* keys, std::byte* values, int64_t place, const float* k, const float* v,
+                 int64_t head_dim) = nullptr;
+  /// The block as type f32 would have it, exact.
+  void (*widen)(float* keys, float* values, const std::byte* stored_keys,
+                const std::byte* stored_values, int64_t head_dim) = nullptr;
+  /// The bits are those of attend() of type f32 over the widened blocks.
+  void (*attend)(const AttendArgs& args) = nullptr;
 };
 
 /// Every kernel of one level. A kernel takes plain pointers, allocates nothing and gives bits that
@@ -140,12 +160,9 @@ struct KernelTable {
   /// Turns the pairs (x[j], x[j + half]) of one head: cos, sin [half].
   void (*rotate)(float* x, const float* cos, const float* sin, int64_t half) = nullptr;
 
-  // Attention. `to_float` widens n values (a multiple of 16).
+  // Attention.
   int max_attend_rows = 0;
-  void (*append)(KvKind kind, void* keys, void* values, int64_t place, const float* k,
-                 const float* v, int64_t head_dim) = nullptr;  // one head's block, place 0 .. 31
-  void (*to_float)(KvKind kind, float* out, const void* x, int64_t n) = nullptr;
-  void (*attend)(KvKind kind, const AttendArgs& args) = nullptr;
+  KvKernels kv[kNumFormats] = {};  // by DType::index()
   /// Joins a segment to the running (largest, sum, acc [dh16]); segments come in ascending order.
   void (*merge)(float* largest, float* sum, float* acc, float segment_largest, float segment_sum,
                 const float* segment_acc, int64_t dh16) = nullptr;

@@ -134,12 +134,11 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
   plan.weight_bytes = weights.total();
 
   Places kv;
-  const int64_t kv_value_bytes = shape.kv_dtype.is_float() ? shape.kv_dtype.block_bytes() : 0;
   int64_t head = 1, group = 1;
   for (const KvLayer& layer : program.kv_layers) {
-    const int64_t tokens = layer.num_key_value_heads * kKvBlockTokens;
-    const int64_t keys = tokens * layer.head_dim * kv_value_bytes;
-    const int64_t values = tokens * padded_head(layer.head_dim) * kv_value_bytes;
+    const int64_t keys = layer.num_key_value_heads * kv_head_bytes(shape.kv_dtype, layer.head_dim);
+    const int64_t values =
+        layer.num_key_value_heads * kv_head_bytes(shape.kv_dtype, padded_head(layer.head_dim));
     plan.kv_values_begin.push_back((keys + 63) / 64 * 64);
     plan.kv_block_bytes.push_back(plan.kv_values_begin.back() + (values + 63) / 64 * 64);
     plan.kv.push_back(

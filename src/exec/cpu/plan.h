@@ -58,6 +58,11 @@ struct Plan {
 Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape& shape,
                Activations activations, int threads);
 
+/// Bytes of one head's keys, or of its values, in a block of the cache (KvKernels).
+inline int64_t kv_head_bytes(DType kv_dtype, int64_t width) {
+  return kKvBlockTokens * kv_dtype.row_bytes(width);
+}
+
 /// Dh rounded up to whole vectors: the stride of values.
 constexpr int64_t padded_head(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 

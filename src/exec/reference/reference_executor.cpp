@@ -156,9 +156,8 @@ class ReferenceExecutor final : public Executor, private ReferenceContext {
   void round_to_cache(std::span<const float> in, float* out) {
     rounded_.resize(static_cast<size_t>(kv_dtype_.row_bytes(static_cast<int64_t>(in.size()))));
     saturated_.assign(in.begin(), in.end());
-    if (kv_dtype_ == DType::of<F16>()) {
-      for (float& x : saturated_) x = std::clamp(x, -65504.0f, 65504.0f);
-    }
+    const float bound = kv_bound(kv_dtype_);
+    for (float& x : saturated_) x = std::clamp(x, -bound, bound);
     kv_dtype_.encode_row(saturated_, rounded_.data());
     kv_dtype_.decode_row(rounded_.data(), {out, in.size()});
   }
@@ -240,8 +239,9 @@ MemoryNeed reference_need(const Program& program, const WeightTypes&, const Exec
   return need;
 }
 
-Result<void> reference_check(const Program&, const WeightTypes&, DType,
+Result<void> reference_check(const Program& program, const WeightTypes&, DType kv_dtype,
                              const ExecOptions& options) {
+  RETURN_IF_ERROR(check_kv_heads(program, kv_dtype));
   if (options.isa != "auto") {
     return Error{.code = ErrorCode::kUnsupported,
                  .message = cat("--isa ", options.isa,

@@ -145,5 +145,15 @@ TEST(ReferenceExecutor, RefusesAnInstructionSetByName) {
   EXPECT_EQ(result.error().code, ErrorCode::kUnsupported);
 }
 
+TEST(ReferenceExecutor, RefusesTypesWhoseBlocksDoNotDivideAHead) {
+  const Program program = tiny_llama(0);
+  const WeightTypes types{std::vector<DType>(program.weights.size(), DType::of<F32>())};
+  const auto refused = kReferenceExecutor.check(program, types, DType::of<Q4_0>(), {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(refused.error().message.find("head_dim is 8"), std::string::npos);
+  EXPECT_TRUE(kReferenceExecutor.check(program, types, DType::of<FP8_E4M3>(), {}));
+}
+
 }  // namespace
 }  // namespace quern

@@ -1,5 +1,5 @@
-// Attention over one softmax segment: 128 keys at absolute positions, in blocks of 32 tokens whose
-// keys are stored [Dh][32] and values [32][Dh16]. Up to kAttendRows query rows share every read.
+// Attention over one softmax segment: 128 keys at absolute positions, in blocks of 32 tokens as
+// kv_types.h reads them. Up to kAttendRows query rows share every read.
 //
 // Order, for each row by itself: a score is one FMA per d, ascending, in the key's lane; keys that
 // the row does not look at become -inf by selection; the largest; exp(score - largest); their sum
@@ -10,12 +10,12 @@
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/kv_types.h"
 #include "exec/cpu/kernels/rows.h"
 
 namespace quern::cpu {
 namespace {
 
-constexpr int kBlockTokens = 32;
 constexpr int kSegmentKeys = 128;
 
 #if defined(__AVX512F__)
@@ -28,48 +28,49 @@ constexpr int kAttendBlocks = 1;  // 3 rows x 2 vectors (4 registers): 12 of 16
 constexpr int kAttendVectors = 2;
 #endif
 
-struct KvF32 {
-  using Stored = float;
-  static F load16(const Stored* p) { return load(p); }
-};
-struct KvF16 {
-  using Stored = uint16_t;
-  static F load16(const Stored* p) { return load_f16(p); }
-};
-struct KvBF16 {
-  using Stored = uint16_t;
-  static F load16(const Stored* p) { return load_bf16(p); }
-};
-
 /// scores[r][key] = q[r] . keys[key] for `Blocks` whole blocks.
 template <typename Kv, int R, int Blocks>
 inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSegmentKeys]) {
-  using Stored = typename Kv::Stored;
   F acc[R][2 * Blocks];
   QUERN_UNROLL
   for (int r = 0; r < R; ++r) {
     QUERN_UNROLL
     for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = all(0.0f);
   }
-  const Stored* keys[Blocks];
+  const std::byte* lines[Blocks];
   QUERN_UNROLL
-  for (int j = 0; j < Blocks; ++j) keys[j] = static_cast<const Stored*>(args.keys[block + j]);
+  for (int j = 0; j < Blocks; ++j) lines[j] = args.keys[block + j];
   const float* q[R];
   QUERN_UNROLL
   for (int r = 0; r < R; ++r) q[r] = args.q[r];
-  for (int64_t d = 0; d < args.head_dim; ++d) {
-    F k[2 * Blocks];
-    QUERN_UNROLL
-    for (int j = 0; j < Blocks; ++j) {
-      k[2 * j] = Kv::load16(keys[j]);
-      k[2 * j + 1] = Kv::load16(keys[j] + 16);
-      keys[j] += kBlockTokens;
+  alignas(64) float scales[Blocks][Kv::kScaleRows > 0 ? Kv::kScaleRows * kBlockTokens : 1];
+  const int64_t group = Kv::kScaleRows > 0 ? 32 : args.head_dim;  // channels that share scales
+  for (int64_t begin = 0; begin < args.head_dim; begin += group) {
+    if constexpr (Kv::kScaleRows > 0) {
+      for (int j = 0; j < Blocks; ++j) {
+        Kv::read_scales(lines[j] + 32 / Kv::kSteps * Kv::kLineBytes, scales[j]);
+      }
     }
-    QUERN_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const F x = all(q[r][d]);
+    for (int64_t d = begin; d < begin + group; d += Kv::kSteps) {
+      const auto add_channel = [&](auto number) __attribute__((always_inline)) {
+        constexpr int step = decltype(number)::kValue;
+        F k[2 * Blocks];
+        QUERN_UNROLL
+        for (int j = 0; j < Blocks; ++j) Kv::template keys<step>(lines[j], scales[j], k + 2 * j);
+        QUERN_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const F x = all(q[r][d + step]);
+          QUERN_UNROLL
+          for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = fma(x, k[j], acc[r][j]);
+        }
+      };
+      add_channel(Number<0>());
+      if constexpr (Kv::kSteps == 2) add_channel(Number<1>());
       QUERN_UNROLL
-      for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = fma(x, k[j], acc[r][j]);
+      for (int j = 0; j < Blocks; ++j) lines[j] += Kv::kLineBytes;
+    }
+    if constexpr (Kv::kScaleRows > 0) {
+      for (int j = 0; j < Blocks; ++j) lines[j] += kScaleBytes;
     }
   }
   QUERN_UNROLL
@@ -112,7 +113,6 @@ inline void weigh_row(const AttendArgs& args, int row, float* scores) {
 template <typename Kv, int R, int N>
 inline void add_values(const AttendArgs& args, int row, int32_t begin, int32_t end, int64_t dh16,
                        int64_t at, const float (*weights)[kSegmentKeys]) {
-  using Stored = typename Kv::Stored;
   F acc[R][N];
   QUERN_UNROLL
   for (int r = 0; r < R; ++r) {
@@ -120,15 +120,27 @@ inline void add_values(const AttendArgs& args, int row, int32_t begin, int32_t e
     for (int j = 0; j < N; ++j) acc[r][j] = load(args.acc + (row + r) * dh16 + at + j * kLanes);
   }
   const float(*w)[kSegmentKeys] = weights + row;
+  alignas(64) float scales[(N + 1) / 2][Kv::kScaleRows > 0 ? Kv::kScaleRows * kBlockTokens : 1];
+  const int64_t row_bytes = dh16 * Kv::kValueBytes / 32;
   for (int32_t key = begin; key < end;) {
     const int32_t block = key / kBlockTokens;
     const int32_t stop = (block + 1) * kBlockTokens < end ? (block + 1) * kBlockTokens : end;
-    const Stored* value =
-        static_cast<const Stored*>(args.values[block]) + key % kBlockTokens * dh16 + at;
-    for (; key < stop; ++key, value += dh16) {
+    const std::byte* const values = args.values[block];
+    if constexpr (Kv::kScaleRows > 0) {
+      const std::byte* const halves = values + kBlockTokens * row_bytes + at / 32 * kScaleBytes;
+      for (int j = 0; j < N / 2; ++j) Kv::read_scales(halves + j * kScaleBytes, scales[j]);
+    }
+    const std::byte* value = values + key % kBlockTokens * row_bytes + at * Kv::kValueBytes / 32;
+    for (; key < stop; ++key, value += row_bytes) {
       F v[N];
-      QUERN_UNROLL
-      for (int j = 0; j < N; ++j) v[j] = Kv::load16(value + j * kLanes);
+      if constexpr (N == 1) {
+        v[0] = Kv::load16(value);
+      } else {
+        QUERN_UNROLL
+        for (int j = 0; j < N / 2; ++j) {
+          Kv::values(value + j * Kv::kValueBytes, scales[j] + key % kBlockTokens, v + 2 * j);
+        }
+      }
       QUERN_UNROLL
       for (int r = 0; r < R; ++r) {
         const F p = all(w[r][key]);
@@ -158,7 +170,9 @@ void add_all_values(const AttendArgs& args, int row, int32_t begin, int32_t end,
     at += 2 * kLanes;
   }
 #endif
-  if (at < dh16) add_values<Kv, R, 1>(args, row, begin, end, dh16, at, weights);
+  if constexpr (Kv::kScaleRows == 0) {  // the others have whole 32 channels
+    if (at < dh16) add_values<Kv, R, 1>(args, row, begin, end, dh16, at, weights);
+  }
 }
 
 template <typename Kv, int R>
@@ -214,23 +228,12 @@ inline void attend_of_rows(const AttendArgs& args) {
 }
 
 template <typename Kv>
-void attend_kind(const AttendArgs& args) {
+void attend(const AttendArgs& args) {
 #if defined(__AVX512F__)
   attend_of_rows<Kv, 1, 2, 3, 4, 5, 6>(args);
 #else
   attend_of_rows<Kv, 1, 2, 3>(args);
 #endif
-}
-
-void attend(KvKind kind, const AttendArgs& args) {
-  switch (kind) {
-    case KvKind::kF32:
-      return attend_kind<KvF32>(args);
-    case KvKind::kF16:
-      return attend_kind<KvF16>(args);
-    case KvKind::kBF16:
-      return attend_kind<KvBF16>(args);
-  }
 }
 
 /// m' = max(m, ms); acc' = acc exp(m - m') + acc_s exp(ms - m'), the sum alike.
@@ -253,48 +256,51 @@ void divide(float* out, const float* acc, float sum, int64_t n) {
   });
 }
 
-void to_float(KvKind kind, float* out, const void* x, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLanes) {
-    switch (kind) {
-      case KvKind::kF32:
-        store(out + i, load(static_cast<const float*>(x) + i));
-        break;
-      case KvKind::kF16:
-        store(out + i, load_f16(static_cast<const uint16_t*>(x) + i));
-        break;
-      case KvKind::kBF16:
-        store(out + i, load_bf16(static_cast<const uint16_t*>(x) + i));
-        break;
+/// One head's block as the block of type f32 that means the same.
+template <typename Kv>
+void widen(float* keys, float* values, const std::byte* stored_keys, const std::byte* stored_values,
+           int64_t head_dim) {
+  alignas(64) float scales[Kv::kScaleRows > 0 ? Kv::kScaleRows * kBlockTokens : 1];
+  F lanes[2];
+  const std::byte* line = stored_keys;
+  for (int64_t d = 0; d < head_dim;) {
+    if constexpr (Kv::kScaleRows > 0) {
+      if (d % 32 == 0) Kv::read_scales(line + 32 / Kv::kSteps * Kv::kLineBytes, scales);
+    }
+    const auto put = [&] {
+      store(keys + d * kBlockTokens, lanes[0]);
+      store(keys + d * kBlockTokens + kLanes, lanes[1]);
+      ++d;
+    };
+    Kv::template keys<0>(line, scales, lanes);
+    put();
+    if constexpr (Kv::kSteps == 2) {
+      Kv::template keys<1>(line, scales, lanes);
+      put();
+    }
+    line += Kv::kLineBytes;
+    if (Kv::kScaleRows > 0 && d % 32 == 0) line += kScaleBytes;
+  }
+
+  const int64_t dh16 = (head_dim + 15) / 16 * 16;
+  const int64_t row_bytes = dh16 * Kv::kValueBytes / 32;
+  int64_t at = 0;
+  for (; at + 32 <= dh16; at += 32) {
+    if constexpr (Kv::kScaleRows > 0) {
+      Kv::read_scales(stored_values + kBlockTokens * row_bytes + at / 32 * kScaleBytes, scales);
+    }
+    for (int token = 0; token < kBlockTokens; ++token) {
+      Kv::values(stored_values + token * row_bytes + at / 32 * Kv::kValueBytes, scales + token,
+                 lanes);
+      store(values + token * dh16 + at, lanes[0]);
+      store(values + token * dh16 + at + kLanes, lanes[1]);
     }
   }
-}
-
-/// One token's key and value of one head into its block; the value's padding becomes 0.
-void append(KvKind kind, void* keys, void* values, int64_t place, const float* k, const float* v,
-            int64_t head_dim) {
-  const int64_t dh16 = (head_dim + 15) / 16 * 16;
-  for (int64_t d = 0; d < head_dim; d += kLanes) {
-    const int64_t count = head_dim - d < kLanes ? head_dim - d : kLanes;
-    const F key = load_some(k + d, count), value = load_some(v + d, count);
-    if (kind == KvKind::kF32) {
-      store(static_cast<float*>(values) + place * dh16 + d, value);
-      alignas(64) float lanes[kLanes];
-      store(lanes, key);
-      float* to = static_cast<float*>(keys) + d * kBlockTokens + place;
-      for (int64_t i = 0; i < count; ++i) to[i * kBlockTokens] = lanes[i];
-      continue;
+  if constexpr (Kv::kScaleRows == 0) {
+    for (int token = 0; token < kBlockTokens && at < dh16; ++token) {
+      store(values + token * dh16 + at,
+            Kv::load16(stored_values + token * row_bytes + at * Kv::kValueBytes / 32));
     }
-    alignas(64) uint16_t lanes[kLanes];
-    uint16_t* value_to = static_cast<uint16_t*>(values) + place * dh16 + d;
-    if (kind == KvKind::kF16) {
-      store_f16_saturated(value_to, value);
-      store_f16_saturated(lanes, key);
-    } else {
-      store_bf16(value_to, value);
-      store_bf16(lanes, key);
-    }
-    uint16_t* to = static_cast<uint16_t*>(keys) + d * kBlockTokens + place;
-    for (int64_t i = 0; i < count; ++i) to[i * kBlockTokens] = lanes[i];
   }
 }
 

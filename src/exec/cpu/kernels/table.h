@@ -11,17 +11,21 @@ namespace quern::cpu {
 namespace {
 
 template <typename Format>
-constexpr void fill_products_of(KernelTable& table, size_t index) {
+constexpr void fill_of(KernelTable& table, size_t index) {
   if constexpr (Format::kBlockValues == 1) {
     table.multiply_float[index] = multiply_float<FloatPanelOf<Format>>;
   } else if constexpr (PanelOf<Format>::kExists) {
     table.multiply_float[index] = multiply_widened<PanelOf<Format>>;
     table.multiply_int8[index] = multiply_int8<PanelOf<Format>>;
   }
+  if constexpr (KvOf<Format>::kExists) {
+    using Kv = KvOf<Format>;
+    table.kv[index] = {.append = Kv::append, .widen = widen<Kv>, .attend = attend<Kv>};
+  }
 }
 template <size_t... I>
-constexpr void fill_products(KernelTable& table, std::index_sequence<I...>) {
-  (fill_products_of<std::tuple_element_t<I, Formats>>(table, I), ...);
+constexpr void fill_formats(KernelTable& table, std::index_sequence<I...>) {
+  (fill_of<std::tuple_element_t<I, Formats>>(table, I), ...);
 }
 
 constexpr KernelTable make_table(Isa isa) {
@@ -32,7 +36,7 @@ constexpr KernelTable make_table(Isa isa) {
   table.fill_float = fill_float;
   table.fill_int8 = fill_int8;
   table.fill_pairs = fill_pairs;
-  fill_products(table, std::make_index_sequence<kNumFormats>());
+  fill_formats(table, std::make_index_sequence<kNumFormats>());
   table.finish = finish;
   table.norm = norm;
   table.add = add_rows;
@@ -40,9 +44,6 @@ constexpr KernelTable make_table(Isa isa) {
   table.activate = activate_row;
   table.rotate = rotate_head;
   table.max_attend_rows = kAttendRows;
-  table.append = append;
-  table.to_float = to_float;
-  table.attend = attend;
   table.merge = merge;
   table.divide = divide;
   table.arg_max = arg_max;

@@ -98,6 +98,11 @@ template <int kBits>
 inline I shift_right(I x) {  // logical
   return {_mm512_srli_epi32(x.v, kBits)};
 }
+template <int kBits>
+inline I shift_right_signed(I x) {
+  return {_mm512_srai_epi32(x.v, kBits)};
+}
+inline I truncate_to_int(F x) { return {_mm512_cvttps_epi32(x.v)}; }
 inline I round_to_int(F x) { return {_mm512_cvtps_epi32(x.v)}; }
 inline F to_float(I x) { return {_mm512_cvtepi32_ps(x.v)}; }
 inline F as_float(I x) { return {_mm512_castsi512_ps(x.v)}; }
@@ -105,6 +110,7 @@ inline I as_int(F x) { return {_mm512_castps_si512(x.v)}; }
 inline I load_int(const void* p) { return {_mm512_loadu_si512(p)}; }
 
 inline M less(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
+inline M equal(F a, F b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
 inline M greater(I a, I b) { return _mm512_cmpgt_epi32_mask(a.v, b.v); }
 inline M unordered(F a) { return _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q); }
 inline M both(M a, M b) { return static_cast<M>(a & b); }
@@ -163,6 +169,9 @@ inline void store_low_bytes(int8_t* p, I x) {
 }
 inline I widen_bytes(const uint8_t* p) {
   return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline I widen_signed_bytes(const std::byte* p) {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
 
 constexpr int kFloatRegisters = 32;

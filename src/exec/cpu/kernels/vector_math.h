@@ -128,6 +128,24 @@ inline void store_f16_saturated(uint16_t* p, F x) {
   store_f16(p, max(all(-65504.0f), min(all(65504.0f), x)));
 }
 
+inline uint16_t to_half(float x) {
+  return static_cast<uint16_t>(
+      _mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT), 0));
+}
+
+/// As the format's own encode (tensor/formats/fp8_e4m3.h).
+inline void store_fp8(std::byte* p, F x) {
+  const I u = as_int(x);
+  const I magnitude = u & all_int(0x7FFFFFFF);
+  const I odd = shift_right<20>(magnitude) & all_int(1);
+  const I rounded = shift_right<20>(magnitude + all_int(0x7FFFF) + odd) - all_int(120 << 3);
+  const F shifted = as_float(magnitude) + all(0x1p14f);
+  const I subnormal = as_int(shifted) - as_int(all(0x1p14f));
+  I code = select(greater(all_int(121 << 23), magnitude), subnormal, min(rounded, all_int(0x7E)));
+  code = select(unordered(x), all_int(0x7F), code);
+  store_low_bytes(reinterpret_cast<int8_t*>(p), code | (shift_right<24>(u) & all_int(0x80)));
+}
+
 inline I to_bf16_bits(F x) {
   const I u = as_int(x);
   const I odd = shift_right<16>(u) & all_int(1);
