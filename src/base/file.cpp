@@ -39,6 +39,7 @@ class Descriptor {
 struct OpenedFile {
   int fd;
   uint64_t size;
+  int64_t modified_ns;
 };
 
 Result<OpenedFile> open_regular(const std::filesystem::path& path) {
@@ -58,7 +59,8 @@ Result<OpenedFile> open_regular(const std::filesystem::path& path) {
                  .what = path.string(),
                  .wanted = "a regular file"};
   }
-  return OpenedFile{fd, static_cast<uint64_t>(status.st_size)};
+  return OpenedFile{fd, static_cast<uint64_t>(status.st_size),
+                    int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
 }
 
 Result<std::string> read_descriptor(int fd, uint64_t max_bytes, const Error& too_large,
@@ -79,21 +81,23 @@ Result<std::string> read_descriptor(int fd, uint64_t max_bytes, const Error& too
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const OpenedFile file, open_regular(path));
   const Descriptor owner(file.fd);
-  if (file.size == 0) return MappedFile(path, nullptr, 0);
+  if (file.size == 0) return MappedFile(path, nullptr, 0, file.modified_ns);
   void* data = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return system_error(path, "map", errno);
-  return MappedFile(path, static_cast<const std::byte*>(data), file.size);
+  return MappedFile(path, static_cast<const std::byte*>(data), file.size, file.modified_ns);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      modified_ns_(other.modified_ns_) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(modified_ns_, other.modified_ns_);
   return *this;
 }
 
@@ -186,10 +190,15 @@ Result<void> NewFile::write(std::span<const std::byte> bytes) {
   return {};
 }
 
-Result<void> NewFile::commit() {
-  if (::fsync(fd_) != 0) return failed("sync", errno);
+Result<void> NewFile::publish() {
   if (::rename(beside_.c_str(), path_.c_str()) != 0) return failed("rename", errno);
   ::close(std::exchange(fd_, -1));
+  return {};
+}
+
+Result<void> NewFile::commit() {
+  if (::fsync(fd_) != 0) return failed("sync", errno);
+  RETURN_IF_ERROR(publish());
   // The new name, too, is to outlive a power cut; where folders cannot be synced nothing is lost.
   const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
   const Descriptor parent(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

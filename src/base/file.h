@@ -24,6 +24,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  /// When it had last been written when it was opened, in nanoseconds of the system's clock.
+  int64_t modified_ns() const { return modified_ns_; }
 
   /// Tells the kernel that [offset, offset + size) will not be read again, so that its pages stop
   /// counting as resident. Reading them later is still right, only slow.
@@ -32,12 +34,13 @@ class MappedFile {
   void will_read(uint64_t offset, uint64_t size) const;
 
  private:
-  MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int64_t modified_ns)
+      : path_(std::move(path)), data_(data), size_(size), modified_ns_(modified_ns) {}
 
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int64_t modified_ns_ = 0;
 };
 
 /// The whole of a regular file; fails with kBadFile where it is larger than `max_bytes`.
@@ -59,6 +62,9 @@ class NewFile {
   Result<void> write(std::span<const std::byte> bytes);
   /// Waits until the disk has it, then renames it to `path`.
   Result<void> commit();
+  /// Renames it without waiting: a power cut may leave `path` with parts of it, so its reader must
+  /// know them from the whole.
+  Result<void> publish();
 
   /// Where it lies until then.
   const std::filesystem::path& beside() const { return beside_; }

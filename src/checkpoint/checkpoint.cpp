@@ -7,6 +7,7 @@
 
 #include "base/cat.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/weight_file.h"
 
@@ -154,6 +155,28 @@ void Checkpoint::release(const TensorInfo& tensor) const {
   const size_t file = static_cast<size_t>(tensor.file);
   ENSURE(file < files_.size(), "tensor ", tensor.name, " of another checkpoint");
   files_[file].drop(tensor.offset, tensor.bytes);
+}
+
+uint64_t Checkpoint::fingerprint() const {
+  constexpr size_t kHashedWhole = size_t{64} << 20, kEnds = size_t{1} << 20;
+  constexpr size_t kSample = 4096, kSamples = 256;
+  uint64_t hash = 0;
+  const auto add = [&](std::span<const std::byte> bytes) { hash = xxh64(bytes, hash); };
+  for (const MappedFile& file : files_) {
+    const std::span<const std::byte> bytes = file.bytes();
+    if (bytes.size() <= kHashedWhole) {
+      add(bytes);
+      continue;
+    }
+    const int64_t facts[] = {static_cast<int64_t>(bytes.size()), file.modified_ns()};
+    add(std::as_bytes(std::span(facts)));
+    add(bytes.first(kEnds));
+    add(bytes.last(kEnds));
+    for (size_t i = 1; i < kSamples; ++i) {
+      add(bytes.subspan(bytes.size() / kSamples * i).first(kSample));
+    }
+  }
+  return hash != 0 ? hash : 1;
 }
 
 uint64_t Checkpoint::file_bytes() const {

@@ -41,6 +41,10 @@ class Checkpoint {
   void release(const TensorInfo& tensor) const;
   /// Size of all files together.
   uint64_t file_bytes() const;
+  /// Of every file: all bytes of a small one; of a large one its size, when it was written, its
+  /// head and tail and samples from all over it, because a hash of every byte would take longer
+  /// than starting from packed weights. Never 0.
+  uint64_t fingerprint() const;
 
   const Metadata& metadata() const { return metadata_; }
   /// The metadata value of that key where it has that type; nothing where it is absent or of

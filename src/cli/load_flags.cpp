@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/numbers.h"
+#include "cli/environment.h"
 
 namespace quern {
 
@@ -99,13 +100,11 @@ Result<RunOptions> read_load_flags(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto batched, arguments.integer("--max-num-batched-tokens", 1, 1 << 20));
   options.max_num_batched_tokens = batched.value_or(options.max_num_batched_tokens);
   ASSIGN_OR_RETURN(options.memory_limit, arguments.size("--memory-limit"));
-  if (const std::string cache = arguments.text("--weight-cache").value_or("off"); cache != "off") {
-    return Error{.code = ErrorCode::kUnsupported,
-                 .message = cat("--weight-cache ", cache,
-                                ": this build has no packed-weights cache; leave the flag out"),
-                 .what = "--weight-cache",
-                 .found = cache,
-                 .wanted = "off"};
+  if (const auto cache = arguments.text("--weight-cache")) {
+    if (cache->empty()) return bad_value("--weight-cache", *cache, "a folder, or off");
+    if (*cache != "off") options.exec.weight_cache = *cache;
+  } else if (options.executor == "cpu") {
+    options.exec.weight_cache = cache_folder().value_or("");
   }
   options.no_kv_cache = arguments.on("--no-kv-cache");
   options.enable_prefix_caching = arguments.on("--enable-prefix-caching", true);

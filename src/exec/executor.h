@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -57,6 +58,7 @@ struct ExecOptions {
   std::string isa = "auto";
   int threads = 0;  // 0: all cores the process may use
   Activations activations = Activations::kAuto;
+  std::filesystem::path weight_cache = {};  // folder of packed weights; empty: none are kept
   std::function<void(double fraction)> progress = {};  // of loading, 0 .. 1; may be empty
   Trace* trace = nullptr;  // gets a span of each step of the Program; may be nullptr
 };

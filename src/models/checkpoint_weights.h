@@ -25,6 +25,7 @@ class CheckpointWeights final : public WeightSource {
   DType stored_dtype(WeightId weight) const override;
   const std::byte* stored_row(WeightId weight, int64_t row) const override;
   void decode_rows(WeightId weight, int64_t first, Matrix<float> out) const override;
+  uint64_t fingerprint() const override { return checkpoint_->fingerprint(); }
   void release(WeightId weight) const override;
 
   /// The tensor of the file that holds the weight.

@@ -24,6 +24,8 @@ class WeightSource {
   virtual const std::byte* stored_row(WeightId weight, int64_t row) const = 0;
   /// out[i, :] = row first + i, as fp32; `out` is [count, cols of the weight].
   virtual void decode_rows(WeightId weight, int64_t first, Matrix<float> out) const = 0;
+  /// A hash that changes with what is stored; 0 where that cannot be told.
+  virtual uint64_t fingerprint() const { return 0; }
   /// The weight will not be read again: its mapped pages may go.
   virtual void release(WeightId weight) const = 0;
 };

@@ -26,8 +26,17 @@ Result<Arena> Arena::reserve(int64_t bytes, std::string_view purpose) {
   return arena;
 }
 
+Arena Arena::of_file(MappedFile file, int64_t offset) {
+  Arena arena;
+  const std::span<const std::byte> bytes = file.bytes();
+  arena.data_ = const_cast<std::byte*>(bytes.data()) + offset;
+  arena.bytes_ = static_cast<int64_t>(bytes.size()) - offset;
+  arena.file_ = std::move(file);
+  return arena;
+}
+
 Arena::~Arena() {
-  if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+  if (data_ != nullptr && !file_) munmap(data_, static_cast<size_t>(bytes_));
 }
 
 }  // namespace quern::cpu

@@ -4,8 +4,16 @@
 #include <numeric>
 
 #include "base/cat.h"
+#include "exec/cpu/weight_cache.h"
 
 namespace quern::cpu {
+
+namespace {
+
+/// Smaller weights are packed sooner than a file is opened and compared.
+constexpr int64_t kWorthKeeping = int64_t{8} << 20;
+
+}  // namespace
 
 Result<Weights> Weights::load(const Program& program, const WeightTypes& types,
                               const WeightSource& source, const Plan& plan, ThreadPool& pool,
@@ -14,7 +22,19 @@ Result<Weights> Weights::load(const Program& program, const WeightTypes& types,
   const size_t count = program.weights.size();
   weights.matrices_.resize(count);
   weights.vectors_.resize(count, nullptr);
+  std::optional<WeightCache> cache;
+  if (!options.weight_cache.empty() && plan.weight_bytes >= kWorthKeeping &&
+      source.fingerprint() != 0) {
+    cache.emplace(options.weight_cache, WeightCache::key_of(program, types, source, plan),
+                  plan.weight_bytes);
+    if (std::optional<Arena> found = cache->find(pool)) {
+      weights.arena_ = *std::move(found);
+      weights.point(program, types, plan);
+      return weights;
+    }
+  }
   ASSIGN_OR_RETURN(weights.arena_, Arena::reserve(plan.weight_bytes, "weights"));
+  weights.point(program, types, plan);
 
   int64_t all = 0, done = 0;
   for (const WeightDecl& decl : program.weights) all += decl.num_values();
@@ -29,21 +49,31 @@ Result<Weights> Weights::load(const Program& program, const WeightTypes& types,
   for (const size_t i : order) {
     const WeightDecl& decl = program.weights[i];
     const WeightId id{static_cast<int32_t>(i)};
-    std::byte* const place = weights.arena_.at(plan.weights[i]);
     if (decl.kind == WeightDecl::Kind::kVector) {
-      auto* const values = reinterpret_cast<float*>(place);
+      auto* const values = weights.arena_.as<float>(plan.weights[i]);
       source.decode_rows(id, 0, {values, decl.rows, decl.cols, decl.cols});
-      weights.vectors_[i] = values;
     } else {
-      const PanelLayout layout = *PanelLayout::of(types[id], decl.cols);
-      weights.matrices_[i] = PackedMatrix{layout, place, decl.rows, decl.cols};
       weights.pack(id, types[id], source, pool);
     }
     source.release(id);
     done += decl.num_values();
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(all));
   }
+  if (cache) cache->store(weights.arena_, pool);
   return weights;
+}
+
+void Weights::point(const Program& program, const WeightTypes& types, const Plan& plan) {
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const WeightDecl& decl = program.weights[i];
+    std::byte* const place = arena_.at(plan.weights[i]);
+    if (decl.kind == WeightDecl::Kind::kVector) {
+      vectors_[i] = reinterpret_cast<float*>(place);
+    } else {
+      const DType dtype = types[WeightId{static_cast<int32_t>(i)}];
+      matrices_[i] = PackedMatrix{*PanelLayout::of(dtype, decl.cols), place, decl.rows, decl.cols};
+    }
+  }
 }
 
 void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadPool& pool) {

@@ -17,6 +17,7 @@ class Weights {
  public:
   /// Streams every weight through a few rows of scratch per thread, the largest file tensors first
   /// and each released at once, so that file pages and packed copy are never both whole in memory.
+  /// Or maps what an earlier load kept in options.weight_cache, and keeps there what it packs.
   static Result<Weights> load(const Program& program, const WeightTypes& types,
                               const WeightSource& source, const Plan& plan, ThreadPool& pool,
                               const ExecOptions& options);
@@ -30,6 +31,8 @@ class Weights {
   }
 
  private:
+  /// Where everything lies in arena_.
+  void point(const Program& program, const WeightTypes& types, const Plan& plan);
   void pack(WeightId id, DType dtype, const WeightSource& source, ThreadPool& pool);
 
   Arena arena_;

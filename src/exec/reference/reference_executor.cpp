@@ -251,6 +251,15 @@ Result<void> reference_check(const Program& program, const WeightTypes&, DType k
                  .found = options.isa,
                  .wanted = "auto"};
   }
+  if (!options.weight_cache.empty()) {
+    return Error{.code = ErrorCode::kUnsupported,
+                 .message = cat("--weight-cache ", options.weight_cache.string(),
+                                ": the reference executor packs no weights; leave the flag out or "
+                                "use --executor cpu"),
+                 .what = "--weight-cache",
+                 .found = options.weight_cache.string(),
+                 .wanted = "off"};
+  }
   if (options.activations == Activations::kInt8) {
     return Error{.code = ErrorCode::kUnsupported,
                  .message =
