@@ -206,6 +206,39 @@ Result<void> NewFile::commit() {
   return {};
 }
 
+Result<NewFolder> NewFolder::create(const std::filesystem::path& path) {
+  const std::filesystem::path beside = cat(path.string(), ".tmp.", ::getpid());
+  if (::mkdir(beside.c_str(), 0755) != 0) return system_error(path, "create", errno);
+  return NewFolder(path, beside);
+}
+
+NewFolder::NewFolder(NewFolder&& other) noexcept
+    : path_(std::move(other.path_)), beside_(std::exchange(other.beside_, {})) {}
+
+NewFolder& NewFolder::operator=(NewFolder&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(beside_, other.beside_);
+  return *this;
+}
+
+NewFolder::~NewFolder() {
+  std::error_code ignored;
+  if (!beside_.empty()) std::filesystem::remove_all(beside_, ignored);
+}
+
+Result<void> NewFolder::commit() {
+  if (::rename(beside_.c_str(), path_.c_str()) == 0) {
+    beside_.clear();
+    return {};
+  }
+  // A folder that is not empty stands there: the two change places at once, then the old one goes.
+  if ((errno != ENOTEMPTY && errno != EEXIST) ||
+      ::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) != 0) {
+    return system_error(path_, "rename", errno);
+  }
+  return {};
+}
+
 Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content) {
   ASSIGN_OR_RETURN(NewFile file, NewFile::create(path));
   RETURN_IF_ERROR(file.write(std::as_bytes(std::span(content.data(), content.size()))));

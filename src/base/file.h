@@ -78,6 +78,28 @@ class NewFile {
   int fd_ = -1;
 };
 
+/// A folder that is made beside its place in the same way, with the files in it.
+class NewFolder {
+ public:
+  static Result<NewFolder> create(const std::filesystem::path& path);
+
+  NewFolder(NewFolder&& other) noexcept;
+  NewFolder& operator=(NewFolder&& other) noexcept;
+  ~NewFolder();
+
+  /// Takes its place; a folder that stood there is removed, unless that fails, which is no error.
+  Result<void> commit();
+
+  const std::filesystem::path& beside() const { return beside_; }
+
+ private:
+  NewFolder(std::filesystem::path path, std::filesystem::path beside)
+      : path_(std::move(path)), beside_(std::move(beside)) {}
+
+  std::filesystem::path path_;
+  std::filesystem::path beside_;  // empty once committed or moved from
+};
+
 /// Writes beside `path` and renames, so that a reader sees the old file or the whole new one.
 Result<void> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 

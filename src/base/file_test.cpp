@@ -95,6 +95,30 @@ TEST(NewFile, MoreThanTheDiskHoldsIsKnownAtOnce) {
   EXPECT_NE(reserved.error().message.find(old.path().string()), std::string::npos);
 }
 
+TEST(NewFolder, TakesThePlaceOfAnotherWhenCommitted) {
+  namespace fs = std::filesystem;
+  const TemporaryFile name("");
+  fs::remove(name.path());
+  for (const std::string text : {"first", "second"}) {
+    auto folder = NewFolder::create(name.path());
+    ASSERT_TRUE(folder) << folder.error().message;
+    ASSERT_TRUE(write_file_atomically(folder->beside() / text, text));
+    EXPECT_FALSE(fs::exists(name.path() / text));
+    ASSERT_TRUE(folder->commit());
+  }
+  EXPECT_TRUE(fs::exists(name.path() / "second"));
+  EXPECT_FALSE(fs::exists(name.path() / "first"));
+  std::filesystem::path beside;
+  {
+    const auto folder = NewFolder::create(name.path());
+    beside = folder->beside();
+    ASSERT_TRUE(write_file_atomically(beside / "third", "third"));
+  }
+  EXPECT_FALSE(fs::exists(beside));
+  EXPECT_TRUE(fs::exists(name.path() / "second"));
+  fs::remove_all(name.path());
+}
+
 TEST(ByteReader, NeverReadsPastTheEnd) {
   const std::string bytes("\x01\x02\x03\x04", 4);
   ByteReader reader(std::as_bytes(std::span(bytes)), "f");
