@@ -217,6 +217,48 @@ TEST_F(Quantize, TheModelItselfIsNeverTheTarget) {
   EXPECT_EQ(content(path("m.gguf")), before);
 }
 
+TEST_F(Quantize, AFolderIsWrittenWhole) {
+  const std::string in = repository_model("golden/llama");
+  const Json report = quantize(in, "folder", {"--dtype", "f32"});
+  EXPECT_EQ(report["out_bytes"], fs::file_size(path("folder") + "/model.safetensors"));
+  EXPECT_EQ(greedy(path("folder")), greedy(in));
+  const Json halves = quantize(in, "folder/", {"--dtype", "bf16", "--force"});
+  EXPECT_EQ(parsed(content(path("folder") + "/config.json"))["dtype"], "bfloat16");
+  EXPECT_EQ(greedy(path("folder")).size(), 24u);
+  EXPECT_EQ(names(), std::set<std::string>{"folder"});
+}
+
+TEST_F(Quantize, AFolderIsReplacedOnlyWhereItIsAModels) {
+  const std::string in = repository_model("golden/llama");
+  const auto expect_usage = [&](const std::string& out, const std::string& culprit) {
+    expect_failure({in, out, "--dtype", "bf16", "--force"}, 2, "usage", culprit);
+  };
+  fs::create_directory(path("home"));
+  std::ofstream(path("home/letter.txt")) << "precious";
+  expect_usage(path("home"), "not a model's folder");
+  fs::create_directories(path("models/one"));
+  std::ofstream(path("models/config.json")) << "{}";
+  expect_usage(path("models"), "not a model's folder");
+  expect_failure({in, path("home"), "--dtype", "bf16"}, 2, "usage", "--force");
+  fs::copy(in, path("model"));
+  expect_failure({path("model"), path("model"), "--dtype", "bf16", "--force"}, 2, "usage",
+                 "the model that is to be read");
+  EXPECT_EQ(content(path("home/letter.txt")), "precious");
+}
+
+TEST_F(Quantize, TypesThatTheTargetHasNoFormForAreRefused) {
+  const std::string in = repository_model("golden/llama");
+  expect_failure({in, path("folder"), "--dtype", "q8_0"}, 5, "unsupported", "q8_0");
+  expect_failure({in, path("a.gguf"), "--dtype", "w8a8"}, 2, "usage", "w8a8");
+  expect_failure({golden_gguf("llama"), path("folder"), "--dtype", "f32"}, 5, "unsupported",
+                 "Hugging Face folder");
+  expect_failure({repository_model("golden/gpt2"), path("folder"), "--dtype", "w8a8"}, 5,
+                 "unsupported", "c_attn");
+  quantize(in, "w8a8", {"--dtype", "w8a8"});
+  expect_failure({path("w8a8"), path("folder"), "--dtype", "f16"}, 5, "unsupported", "quantised");
+  EXPECT_EQ(names(), std::set<std::string>{"w8a8"});
+}
+
 TEST_F(Quantize, WrongArgumentsAreNamed) {
   const std::string in = golden_gguf("llama"), out = path("a.gguf");
   expect_failure({in, out}, 2, "usage", "--dtype");

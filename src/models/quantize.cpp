@@ -1,12 +1,12 @@
 #include "models/quantize.h"
 
 #include <algorithm>
-#include <cctype>
 #include <memory>
 
 #include "base/cat.h"
 #include "checkpoint/gguf_writer.h"
 #include "models/gguf_export.h"
+#include "models/quantize_target.h"
 #include "models/tensor_rules.h"
 #include "models/tensor_stream.h"
 
@@ -16,7 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kKeep = "--keep";
 constexpr std::string_view kFileType = "general.file_type";
 constexpr std::string_view kVersion = "general.quantization_version";
 constexpr uint32_t kQuantizationVersion = 2;  // ggml's
@@ -31,38 +30,6 @@ struct NewGguf {
   std::unique_ptr<const Model> model;  // of a Hugging Face folder: `tensors` read from it
 };
 
-Error bad_target(const fs::path& out, std::string_view why, std::string_view try_next) {
-  return Error{.code = ErrorCode::kUsage,
-               .message = cat(out.string(), ": ", why, "; ", try_next),
-               .what = out.string(),
-               .try_next = std::string(try_next)};
-}
-
-Result<void> check_target(const Checkpoint& checkpoint, const fs::path& out, bool force) {
-  std::error_code ignored;
-  if (!fs::exists(fs::symlink_status(out, ignored))) return {};
-  for (const MappedFile& file : checkpoint.files()) {
-    if (fs::equivalent(file.path(), out, ignored)) {
-      return bad_target(out, "is the model that is to be read", "name another file");
-    }
-  }
-  if (fs::is_directory(out, ignored)) {
-    return bad_target(out, "is a folder, a GGUF file cannot take its place", "name a file");
-  }
-  if (!force) return bad_target(out, "exists already", "name another file, or say --force");
-  return {};
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
-std::string stored_type(const TensorInfo& tensor) {
-  return tensor.dtype ? std::string(tensor.dtype->name()) : lower(tensor.type_name);
-}
-
 uint32_t gguf_type_number(const TensorInfo& tensor) {
   const auto types = gguf_types();
   return std::ranges::find(types, tensor.type_name, &GgufType::name)->number;
@@ -72,16 +39,6 @@ uint32_t gguf_type_number(const TensorInfo& tensor) {
 bool is_plain_data(const TensorInfo& tensor) {
   constexpr std::string_view kTypes[] = {"I8", "I16", "I32", "I64", "F64"};
   return std::ranges::find(kTypes, tensor.type_name) != std::end(kTypes);
-}
-
-/// What a matrix of either file becomes; what does not fit is noted.
-DType fitting_or_fallback(std::string_view name, DType asked, int64_t cols,
-                          std::vector<Fallback>& fallbacks) {
-  const DType used = fitting_dtype(asked, cols);
-  if (used != asked) {
-    fallbacks.push_back({.name = std::string(name), .wanted = asked, .used = used});
-  }
-  return used;
 }
 
 /// What a tensor of a GGUF file becomes; nothing where it stays as it is. Vectors are f32, as
@@ -149,7 +106,7 @@ Result<NewGguf> from_gguf(const ModelFiles& files, const QuantizeOptions& option
   for (const TensorInfo& tensor : checkpoint.tensors()) tensors.push_back(&tensor);
   std::ranges::sort(tensors, {}, &TensorInfo::offset);
   const Architecture* architecture = find_gguf_architecture(files.architecture_name);
-  ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(options.keep, kKeep));
+  ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(options.keep, kKeepFlag));
   for (const TensorInfo* tensor : tensors) {
     std::string weight_name = tensor->name;
     if (architecture != nullptr) {
@@ -174,7 +131,7 @@ Result<NewGguf> from_folder(ModelFiles files, const QuantizeOptions& options) {
 
   ASSIGN_OR_RETURN(std::optional<TensorStream> divisors, gguf_rope_divisors(model));
   if (divisors) out.tensors.push_back(*std::move(divisors));
-  ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(options.keep, kKeep));
+  ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(options.keep, kKeepFlag));
   for (size_t i = 0; i < model.program.weights.size(); ++i) {
     const WeightDecl& weight = model.program.weights[i];
     TensorStream stream = gguf_stream(model, WeightId{static_cast<int32_t>(i)});
@@ -190,12 +147,10 @@ Result<NewGguf> from_folder(ModelFiles files, const QuantizeOptions& options) {
   return out;
 }
 
-}  // namespace
-
-Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
-                                      const QuantizeOptions& options) {
+/// The new file, whole at once.
+Result<QuantizeReport> quantize_to_gguf(ModelFiles files, const fs::path& out,
+                                        const QuantizeOptions& options) {
   const Checkpoint& checkpoint = *files.checkpoint;  // stays where it is when `files` moves
-  RETURN_IF_ERROR(check_target(checkpoint, out, options.force));
   const std::string in_name = files.location.weights.string();
   const bool is_gguf = checkpoint.format() == Checkpoint::Format::kGguf;
   Result<NewGguf> made =
@@ -266,6 +221,18 @@ Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
   }
   report.fallbacks = std::move(content.fallbacks);
   return report;
+}
+
+}  // namespace
+
+Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
+                                      const QuantizeOptions& options) {
+  if (out.extension() != ".gguf") return quantize_to_folder(std::move(files), out, options);
+  if (options.w8a8) {
+    return bad_target(out, "is a GGUF file, which has no form for w8a8", "name a folder");
+  }
+  RETURN_IF_ERROR(check_file_target(*files.checkpoint, out, options.force));
+  return quantize_to_gguf(std::move(files), out, options);
 }
 
 }  // namespace quern

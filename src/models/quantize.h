@@ -13,7 +13,9 @@
 namespace quern {
 
 struct QuantizeOptions {
-  DType dtype = DType::of<F32>();        // of all matrices
+  DType dtype = DType::of<F32>();  // of all matrices
+  /// Instead: signed bytes with a scale per row, for activations quantised per token; folders only.
+  bool w8a8 = false;
   std::vector<DTypeOverride> keep = {};  // but these; see DTypeRules
   bool force = false;                    // replace what stands at the target
   int threads = 1;
@@ -34,13 +36,16 @@ struct QuantizeReport {
   std::vector<Fallback> fallbacks;
 };
 
-/// Writes the model with its matrices in another type to `out`, a .gguf file that llama.cpp loads,
-/// too. A GGUF file keeps its metadata and may be of any architecture; of a Hugging Face folder
-/// the config, tokenizer and tensors are written as llama.cpp's files have them. Vectors are f32.
-/// The file takes its place when it is whole and stays away after any failure.
+/// Writes the model with its matrices in another type to `out`. It takes its place when it is whole
+/// and stays away after any failure.
+///
+/// A name that ends in .gguf is a file that llama.cpp loads, too. A GGUF file keeps its metadata
+/// and may be of any architecture; of a Hugging Face folder the config, tokenizer and tensors are
+/// written as llama.cpp's files have them. Vectors are f32. Any other name is a Hugging Face folder
+/// made of another one: of float types, vectors as they are, or W8A8 as compressed-tensors has it.
 ///
 /// kUsage where `out` exists and not `force`, or is the model itself; kUnsupported for a tensor
-/// that quern cannot read, for a folder whose config or tokenizer GGUF has no words for.
+/// that quern cannot read, for a config or tokenizer that the target has no words for.
 Result<QuantizeReport> quantize_model(ModelFiles files, const std::filesystem::path& out,
                                       const QuantizeOptions& options);
 

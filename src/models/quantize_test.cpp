@@ -89,6 +89,65 @@ TEST(QuantizeModel, AFolderBecomesAFileOfTheSameWeights) {
   }
 }
 
+TEST(QuantizeModel, AFolderOfTheSameTypeHoldsTheSameNumbers) {
+  const TemporaryFolder folder;
+  for (const std::string name : {"gemma3", "gpt2", "llama", "llama-tied", "qwen2"}) {
+    quantize(golden(name), folder.path() / name, {.dtype = DType::of<F32>()});
+    const auto from = open_model(golden(name).string(), {});
+    const auto to = open_model((folder.path() / name).string(), {});
+    ASSERT_TRUE(to) << to.error().message;
+    EXPECT_EQ(weights_of(*to), weights_of(*from)) << name;
+    const auto tokenizer = from->files.tokenizer();
+    EXPECT_EQ(tokenizer.has_value(), to->files.tokenizer().has_value());
+    if (!tokenizer) continue;
+    EXPECT_EQ(*(*to->files.tokenizer())->encode("A fox."), *(*tokenizer)->encode("A fox."));
+  }
+}
+
+TEST(QuantizeModel, W8A8IsWithinHalfAStepOfEachRow) {
+  const TemporaryFolder folder;
+  const auto out = folder.path() / "w8a8";
+  QuantizeOptions options;
+  options.w8a8 = true;
+  const QuantizeReport report = quantize(golden("llama"), out, options);
+  EXPECT_LT(report.bits_per_weight, 20.0);  // head and embeddings of a tiny model weigh
+  const auto from = Checkpoint::open(golden("llama"));
+  const auto to = Checkpoint::open(out / "model.safetensors");
+  ASSERT_TRUE(to) << to.error().message;
+  int products = 0;
+  for (const TensorInfo& tensor : from->tensors()) {
+    const TensorInfo* written = to->find(tensor.name);
+    ASSERT_NE(written, nullptr) << tensor.name;
+    const TensorInfo* scale = to->find(tensor.name + "_scale");
+    EXPECT_EQ(scale != nullptr, tensor.name.ends_with("_proj.weight")) << tensor.name;
+    if (scale == nullptr) {
+      EXPECT_TRUE(std::ranges::equal(to->bytes(*written), from->bytes(tensor))) << tensor.name;
+      continue;
+    }
+    ++products;
+    const int64_t rows = tensor.shape[0], cols = tensor.shape[1];
+    EXPECT_EQ(written->type_name, "I8");
+    EXPECT_EQ(written->shape, tensor.shape);
+    ASSERT_EQ(scale->shape, (std::vector<int64_t>{rows, 1}));
+    std::vector<float> scales(static_cast<size_t>(rows)), values(static_cast<size_t>(rows * cols));
+    DType::of<F32>().decode_row(to->bytes(*scale).data(), scales);
+    DType::of<F32>().decode_row(from->bytes(tensor).data(), values);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto level = static_cast<float>(static_cast<int8_t>(to->bytes(*written)[i]));
+      const float step = scales[i / static_cast<size_t>(cols)];
+      ASSERT_LE(std::abs(level * step - values[i]), 0.5001f * step) << tensor.name << " " << i;
+    }
+  }
+  EXPECT_EQ(products, 14);
+  const Json config = *parse_json(read_text(out / "config.json"), "config.json");
+  const Json& quantization = config["quantization_config"];
+  EXPECT_EQ(quantization["quant_method"], "compressed-tensors");
+  EXPECT_EQ(quantization["format"], "int-quantized");
+  EXPECT_EQ(quantization["ignore"], Json::array({"lm_head"}));
+  EXPECT_EQ(quantization["config_groups"]["group_0"]["weights"]["strategy"], "channel");
+  EXPECT_EQ(quantization["config_groups"]["group_0"]["input_activations"]["strategy"], "token");
+}
+
 /// The error of quantizing a golden model with one text of its config.json replaced.
 Error refusal(std::string_view model, std::string_view field, std::string_view value) {
   const TemporaryFolder folder;

@@ -17,9 +17,15 @@ int64_t TensorStream::num_values() const {
   return values;
 }
 
+uint64_t TensorStream::num_bytes() const {
+  if (int8_row) return static_cast<uint64_t>(num_values());
+  if (!to) return stored.size();
+  return static_cast<uint64_t>(num_values() / row_values() * to->row_bytes(row_values()));
+}
+
 Result<bool> write_tensor(const TensorStream& tensor, ThreadPool& pool, NewFile& file,
                           const WriteProgress& progress) {
-  if (!tensor.to) {
+  if (!tensor.to && !tensor.int8_row) {
     std::span<const std::byte> left = tensor.stored;
     while (!left.empty()) {
       const auto piece = left.first(std::min(left.size(), static_cast<size_t>(kSlabBytes)));
@@ -30,10 +36,9 @@ Result<bool> write_tensor(const TensorStream& tensor, ThreadPool& pool, NewFile&
     return true;
   }
 
-  const DType to = *tensor.to;
-  const int64_t cols = tensor.shape.empty() ? 1 : tensor.shape.back();
+  const int64_t cols = tensor.row_values();
   const int64_t rows = tensor.num_values() / cols;
-  const int64_t row_bytes = to.row_bytes(cols);
+  const int64_t row_bytes = static_cast<int64_t>(tensor.num_bytes()) / rows;
   const int64_t slab_rows = std::clamp<int64_t>(kSlabBytes / row_bytes, 1, rows);
   const int64_t chunk_rows = std::clamp<int64_t>(kChunkValues / cols, 1, slab_rows);
   std::vector<std::byte> slab(static_cast<size_t>(slab_rows * row_bytes));
@@ -48,8 +53,13 @@ Result<bool> write_tensor(const TensorStream& tensor, ThreadPool& pool, NewFile&
       const Matrix<float> out{decoded.data(), num_rows, cols, cols};
       tensor.rows(begin + first, out);
       for (int64_t i = 0; i < num_rows; ++i) {
-        to.encode_row({out.row(i), static_cast<size_t>(cols)},
-                      slab.data() + (first + i) * row_bytes);
+        const std::span<const float> row(out.row(i), static_cast<size_t>(cols));
+        std::byte* bytes = slab.data() + (first + i) * row_bytes;
+        if (tensor.int8_row) {
+          tensor.int8_row(row, bytes);
+        } else {
+          tensor.to->encode_row(row, bytes);
+        }
       }
     });
     const auto written = std::span(slab).first(static_cast<size_t>(count * row_bytes));

@@ -22,8 +22,11 @@ struct TensorStream {
   std::string from;            // the type it is stored as
   std::vector<int64_t> shape;  // in the new file, outermost first
 
-  /// The type it becomes; nothing where `stored` is written as it is.
+  /// The type it becomes; nothing where `stored` is written as it is, or `int8_row` says more.
   std::optional<DType> to;
+  /// Makes a row of signed bytes of a row of values, which no DType does: their scales are another
+  /// tensor.
+  std::function<void(std::span<const float> row, std::byte* out)> int8_row = {};
   std::span<const std::byte> stored;
   /// out[i, :] = row first + i of the new tensor, any dimension but the last one counted as rows.
   std::function<void(int64_t first, Matrix<float> out)> rows;
@@ -31,6 +34,8 @@ struct TensorStream {
   std::function<void()> release;
 
   int64_t num_values() const;
+  int64_t row_values() const { return shape.empty() ? 1 : shape.back(); }
+  uint64_t num_bytes() const;  // in the new file
 };
 
 /// Called with the number of bytes just written; false ends the work.
