@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kSegmentBlocks = kSoftmaxSegment / kKvBlockTokens;
 static_assert(kSegmentBlocks * kKvBlockTokens == kSoftmaxSegment);
+constexpr int64_t kUnknown = -1;
 /// What keys and values are widened to where many rows share them.
 constexpr DType kWide = DType::of<F32>();
 
@@ -113,9 +114,10 @@ Attention::RowState Attention::rows_at(float* memory, int64_t rows, int64_t dh16
 
 /// Computes one segment for all rows of the tile and gives each row that looks at any of its keys
 /// to take(row, largest, sum, acc). `widen` reads keys and values once into fp32 for all rows.
+/// `next_segment` is what this worker will do next, if it knows: its keys are far from these.
 template <typename Take>
-void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t segment, bool widen,
-                            int worker, const Take& take) const {
+void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t segment,
+                            int64_t next_segment, bool widen, int worker, const Take& take) const {
   const WorkerPlaces& places = plan_.workers[static_cast<size_t>(worker)];
   auto* const first = work_.as<int32_t>(places.bounds);
   const int64_t rows = tile.count * view.group;
@@ -156,6 +158,10 @@ void Attention::run_segment(const LayerView& view, const Tile& tile, int64_t seg
     }
     args.keys[b] = keys;
     args.values[b] = values;
+    const int64_t next = next_segment * kSoftmaxSegment + b * kKvBlockTokens;
+    args.next_keys[b] = next_segment != kUnknown && next < tile.first_position + tile.count
+                            ? head_keys(view, view.table->block(tile.sequence, next), tile.kv_head)
+                            : keys;
   }
   const KvKernels& kv_kernels = widen ? kernels_.kv[kWide.index()] : kv_kernels_;
   args.head_dim = view.head_dim;
@@ -210,8 +216,8 @@ void Attention::run_tile(const LayerView& view, const Tile& tile, int worker) co
   start(state, rows, view.dh16);
   const int64_t end = last_segment(tile);
   for (int64_t segment = first_segment(view, tile); segment <= end; ++segment) {
-    run_segment(view, tile, segment, rows > kDirectRows, worker,
-                [&](int64_t row, float largest, float sum, const float* acc) {
+    run_segment(view, tile, segment, segment < end ? segment + 1 : kUnknown, rows > kDirectRows,
+                worker, [&](int64_t row, float largest, float sum, const float* acc) {
                   kernels_.merge(&state.largest[row], &state.sum[row], state.acc + row * view.dh16,
                                  largest, sum, acc, view.dh16);
                 });
@@ -251,7 +257,7 @@ void Attention::run_split(const LayerView& view, int64_t num_tiles) {
       const RowState part = rows_at(place(item / count, 1 + item % count), rows, view.dh16);
       std::fill_n(part.sum, rows, -1.0f);  // no key of this segment
       if (segment < first_segment(view, tile) || segment > last_segment(tile)) return;
-      run_segment(view, tile, segment, rows > kDirectRows, worker,
+      run_segment(view, tile, segment, kUnknown, rows > kDirectRows, worker,
                   [&](int64_t row, float largest, float sum, const float* acc) {
                     part.largest[row] = largest;
                     part.sum[row] = sum;

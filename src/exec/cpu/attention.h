@@ -63,8 +63,8 @@ class Attention {
   const std::byte* head_keys(const LayerView& view, int32_t block, int64_t kv_head) const;
   const std::byte* head_values(const LayerView& view, int32_t block, int64_t kv_head) const;
   template <typename Take>
-  void run_segment(const LayerView& view, const Tile& tile, int64_t segment, bool widen, int worker,
-                   const Take& take) const;
+  void run_segment(const LayerView& view, const Tile& tile, int64_t segment, int64_t next_segment,
+                   bool widen, int worker, const Take& take) const;
   void run_tile(const LayerView& view, const Tile& tile, int worker) const;
   void start(const RowState& state, int64_t rows, int64_t dh16) const;
   void write_out(const LayerView& view, const Tile& tile, const RowState& state) const;

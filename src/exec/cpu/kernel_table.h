@@ -93,6 +93,8 @@ struct NormArgs {
 struct AttendArgs {
   const std::byte* keys[4];  // per block of 32 tokens, as KvKernels has them
   const std::byte* values[4];
+  /// What will be read next, for prefetching; the same keys where that is not known.
+  const std::byte* next_keys[4];
   int rows = 0;
   const float* const* q = nullptr;  // [rows] pointers to [Dh]
   const int32_t* first = nullptr;   // [rows] first and last key of the segment, 0 .. 127, that

@@ -705,6 +705,7 @@ struct Segment {
       args.keys[b] = wide_keys.data();
       args.values[b] = wide_values.data();
     }
+    std::copy_n(args.keys, 4, args.next_keys);
     args.rows = rows;
     args.q = pointers.data();
     args.first = first.data();

@@ -38,20 +38,36 @@ inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSeg
     for (int j = 0; j < 2 * Blocks; ++j) acc[r][j] = all(0.0f);
   }
   const std::byte* lines[Blocks];
+  int64_t ahead[Blocks];  // from the line that is read to one that will be
   QUERN_UNROLL
-  for (int j = 0; j < Blocks; ++j) lines[j] = args.keys[block + j];
+  for (int j = 0; j < Blocks; ++j) {
+    lines[j] = args.keys[block + j];
+    ahead[j] = args.values[block + j] - lines[j];
+  }
   const float* q[R];
-  QUERN_UNROLL
-  for (int r = 0; r < R; ++r) q[r] = args.q[r];
+  alignas(64) float q_units[R][Kv::kUnit != 1.0f ? 32 : 1];
   alignas(64) float scales[Blocks][Kv::kScaleRows > 0 ? Kv::kScaleRows * kBlockTokens : 1];
-  const int64_t group = Kv::kScaleRows > 0 ? 32 : args.head_dim;  // channels that share scales
+  // Channels that share scales, or queries in units, or else all.
+  const bool grouped = Kv::kScaleRows > 0 || Kv::kUnit != 1.0f;
+  const int64_t group = grouped && args.head_dim > 32 ? 32 : args.head_dim;
   for (int64_t begin = 0; begin < args.head_dim; begin += group) {
+    const int64_t rest = args.head_dim - begin;
+    const int64_t count = rest < group ? rest : group;
+    for (int r = 0; r < R; ++r) {
+      q[r] = args.q[r] + begin;
+      if constexpr (Kv::kUnit != 1.0f) {
+        for_lanes(count, [&](int64_t d, int64_t lanes) {
+          store(q_units[r] + d, load_some(q[r] + d, lanes) * all(Kv::kUnit));
+        });
+        q[r] = q_units[r];
+      }
+    }
     if constexpr (Kv::kScaleRows > 0) {
       for (int j = 0; j < Blocks; ++j) {
         Kv::read_scales(lines[j] + 32 / Kv::kSteps * Kv::kLineBytes, scales[j]);
       }
     }
-    for (int64_t d = begin; d < begin + group; d += Kv::kSteps) {
+    for (int64_t d = 0; d < count; d += Kv::kSteps) {
       const auto add_channel = [&](auto number) __attribute__((always_inline)) {
         constexpr int step = decltype(number)::kValue;
         F k[2 * Blocks];
@@ -65,9 +81,16 @@ inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSeg
         }
       };
       add_channel(Number<0>());
-      if constexpr (Kv::kSteps == 2) add_channel(Number<1>());
+      if constexpr (Kv::kSteps == 2) {
+        // With 16 registers the second channel must not be begun before the first is done with.
+        if (kFloatRegisters == 16) __asm__ volatile("" ::: "memory");
+        add_channel(Number<1>());
+      }
       QUERN_UNROLL
-      for (int j = 0; j < Blocks; ++j) lines[j] += Kv::kLineBytes;
+      for (int j = 0; j < Blocks; ++j) {
+        _mm_prefetch(reinterpret_cast<const char*>(lines[j] + ahead[j]), _MM_HINT_T0);
+        lines[j] += Kv::kLineBytes;
+      }
     }
     if constexpr (Kv::kScaleRows > 0) {
       for (int j = 0; j < Blocks; ++j) lines[j] += kScaleBytes;
@@ -82,7 +105,9 @@ inline void score_blocks(const AttendArgs& args, int block, float (*scores)[kSeg
   }
 }
 
-/// Scores of one row to weights, in place: exp(score - largest), 0 for keys not looked at.
+/// Scores of one row to weights, in place: exp(score - largest), 0 for keys not looked at, times
+/// the unit of the values.
+template <typename Kv>
 inline void weigh_row(const AttendArgs& args, int row, float* scores) {
   const int32_t first = args.first[row], last = args.last[row];
   const int32_t begin = first / kLanes * kLanes;
@@ -102,7 +127,7 @@ inline void weigh_row(const AttendArgs& args, int row, float* scores) {
   F sum = all(0.0f);
   for (int32_t i = begin; i <= last; i += kLanes) {
     const F p = exp(load(scores + i) - all(top));
-    store(scores + i, p);
+    store(scores + i, Kv::kUnit != 1.0f ? p * all(Kv::kUnit) : p);
     sum = sum + p;
   }
   args.largest[row] = top;
@@ -131,6 +156,7 @@ inline void add_values(const AttendArgs& args, int row, int32_t begin, int32_t e
       for (int j = 0; j < N / 2; ++j) Kv::read_scales(halves + j * kScaleBytes, scales[j]);
     }
     const std::byte* value = values + key % kBlockTokens * row_bytes + at * Kv::kValueBytes / 32;
+    const int64_t ahead = args.next_keys[block] - values;
     for (; key < stop; ++key, value += row_bytes) {
       F v[N];
       if constexpr (N == 1) {
@@ -140,6 +166,9 @@ inline void add_values(const AttendArgs& args, int row, int32_t begin, int32_t e
         for (int j = 0; j < N / 2; ++j) {
           Kv::values(value + j * Kv::kValueBytes, scales[j] + key % kBlockTokens, v + 2 * j);
         }
+      }
+      for (int64_t line = 0; line < N * Kv::kValueBytes / 2; line += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(value + ahead + line), _MM_HINT_T0);
       }
       QUERN_UNROLL
       for (int r = 0; r < R; ++r) {
@@ -202,7 +231,7 @@ void attend_rows(const AttendArgs& args) {
       args.largest[r] = -kInfinity;
       args.sum[r] = 0.0f;
     } else {
-      weigh_row(args, r, scores[r]);
+      weigh_row<Kv>(args, r, scores[r]);
     }
   }
   if (all_first > all_last) {
@@ -256,6 +285,12 @@ void divide(float* out, const float* acc, float sum, int64_t n) {
   });
 }
 
+template <typename Kv>
+inline void put_lanes(float* p, const F* lanes) {
+  store(p, lanes[0] * all(Kv::kUnit));
+  store(p + kLanes, lanes[1] * all(Kv::kUnit));
+}
+
 /// One head's block as the block of type f32 that means the same.
 template <typename Kv>
 void widen(float* keys, float* values, const std::byte* stored_keys, const std::byte* stored_values,
@@ -263,23 +298,21 @@ void widen(float* keys, float* values, const std::byte* stored_keys, const std::
   alignas(64) float scales[Kv::kScaleRows > 0 ? Kv::kScaleRows * kBlockTokens : 1];
   F lanes[2];
   const std::byte* line = stored_keys;
-  for (int64_t d = 0; d < head_dim;) {
+  for (int64_t d = 0; d < head_dim; d += Kv::kSteps) {
     if constexpr (Kv::kScaleRows > 0) {
-      if (d % 32 == 0) Kv::read_scales(line + 32 / Kv::kSteps * Kv::kLineBytes, scales);
+      if (d % 32 == 0) {
+        if (d > 0) line += kScaleBytes;
+        Kv::read_scales(line + 32 / Kv::kSteps * Kv::kLineBytes, scales);
+      }
     }
-    const auto put = [&] {
-      store(keys + d * kBlockTokens, lanes[0]);
-      store(keys + d * kBlockTokens + kLanes, lanes[1]);
-      ++d;
+    const auto put = [&](auto number) {
+      constexpr int step = decltype(number)::kValue;
+      Kv::template keys<step>(line, scales, lanes);
+      put_lanes<Kv>(keys + (d + step) * kBlockTokens, lanes);
     };
-    Kv::template keys<0>(line, scales, lanes);
-    put();
-    if constexpr (Kv::kSteps == 2) {
-      Kv::template keys<1>(line, scales, lanes);
-      put();
-    }
+    put(Number<0>());
+    if constexpr (Kv::kSteps == 2) put(Number<1>());
     line += Kv::kLineBytes;
-    if (Kv::kScaleRows > 0 && d % 32 == 0) line += kScaleBytes;
   }
 
   const int64_t dh16 = (head_dim + 15) / 16 * 16;
@@ -292,14 +325,13 @@ void widen(float* keys, float* values, const std::byte* stored_keys, const std::
     for (int token = 0; token < kBlockTokens; ++token) {
       Kv::values(stored_values + token * row_bytes + at / 32 * Kv::kValueBytes, scales + token,
                  lanes);
-      store(values + token * dh16 + at, lanes[0]);
-      store(values + token * dh16 + at + kLanes, lanes[1]);
+      put_lanes<Kv>(values + token * dh16 + at, lanes);
     }
   }
   if constexpr (Kv::kScaleRows == 0) {
     for (int token = 0; token < kBlockTokens && at < dh16; ++token) {
-      store(values + token * dh16 + at,
-            Kv::load16(stored_values + token * row_bytes + at * Kv::kValueBytes / 32));
+      const std::byte* const last = stored_values + token * row_bytes + at * Kv::kValueBytes / 32;
+      store(values + token * dh16 + at, Kv::load16(last) * all(Kv::kUnit));
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include "exec/cpu/kernel_table.h"
 #include "exec/cpu/kernels/tiles.h"
+#include "exec/cpu/kernels/vector_math.h"
 
 namespace quern::cpu {
 namespace {

@@ -15,6 +15,9 @@ constexpr int kBlockTokens = 32;
 constexpr int64_t kScaleBytes = 2 * kBlockTokens;  // the scales of 32 channels: a half per token
 
 // A type says:
+//   kUnit        what lanes are counted in: 1, or a power of two that is joined with the other
+//   factor
+//                of a product, which is exact as long as no query is beyond 2^120
 //   kScaleRows   rows of 32 factors, one per token, that 32 channels need once they are floats
 //   kSteps       channels of one line of keys, which holds them for 32 tokens
 //   kLineBytes   bytes of such a line
@@ -32,6 +35,7 @@ struct KvOf {
 template <typename Type, int64_t kBytes>
 struct PlainKv {
   static constexpr bool kExists = true;
+  static constexpr float kUnit = 1.0f;
   static constexpr int kScaleRows = 0, kSteps = 1;
   static constexpr int64_t kLineBytes = kBlockTokens * kBytes, kValueBytes = 32 * kBytes;
 
@@ -78,8 +82,9 @@ struct KvOf<BF16> : PlainKv<KvOf<BF16>, 2> {
 };
 template <>
 struct KvOf<FP8_E4M3> : PlainKv<KvOf<FP8_E4M3>, 1> {
-  static F load16(const std::byte* p) { return load_fp8(p); }
-  static void load32(const std::byte* p, F* out) { load_fp8(p, out[0], out[1]); }
+  static constexpr float kUnit = kFp8Unit;
+  static F load16(const std::byte* p) { return load_fp8_units(p); }
+  static void load32(const std::byte* p, F* out) { load_fp8_units(p, out[0], out[1]); }
   static void store16(std::byte* p, F x) { store_fp8(p, x); }
 };
 
@@ -137,6 +142,7 @@ inline void encode_q4_0(Block32& block, const float* x) {
 template <>
 struct KvOf<Q8_0> {
   static constexpr bool kExists = true;
+  static constexpr float kUnit = 1.0f;
   static constexpr int kScaleRows = 1, kSteps = 1;
   static constexpr int64_t kLineBytes = kBlockTokens, kValueBytes = 32;
 
@@ -177,6 +183,7 @@ struct KvOf<Q8_0> {
 template <>
 struct KvOf<Q4_0> {
   static constexpr bool kExists = true;
+  static constexpr float kUnit = 1.0f;
   static constexpr int kScaleRows = 2, kSteps = 2;
   static constexpr int64_t kLineBytes = kBlockTokens, kValueBytes = 16;
   /// The lower four bits are left where they are alone in a lane, at the top: 2^28 times too large.

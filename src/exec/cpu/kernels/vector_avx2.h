@@ -189,16 +189,15 @@ inline __m256i fp8_to_halves(__m256i words) {
   const __m256i carried = _mm256_add_epi16(placed, _mm256_set1_epi16(0x80));
   return _mm256_or_si256(placed, _mm256_and_si256(carried, _mm256_set1_epi16(0x4000)));
 }
-inline F load_fp8(const std::byte* p) {
+inline F load_fp8_units(const std::byte* p) {
   const __m256i halves =
       fp8_to_halves(_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-  const __m256 unit = _mm256_set1_ps(256.0f);
-  return {_mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), unit),
-          _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)), unit)};
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
 }
-inline void load_fp8(const std::byte* p, F& low, F& high) {
-  low = load_fp8(p);
-  high = load_fp8(p + 16);
+inline void load_fp8_units(const std::byte* p, F& low, F& high) {
+  low = load_fp8_units(p);
+  high = load_fp8_units(p + 16);
 }
 inline void store_f16(uint16_t* p, F x) {
   constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;

@@ -142,18 +142,16 @@ inline __m512i fp8_to_halves(__m512i words) {  // of sign-extended bytes
   constexpr int kOrOfAnd = 0xF8;  // a | (b & c)
   return _mm512_ternarylogic_epi64(placed, carried, _mm512_set1_epi16(0x4000), kOrOfAnd);
 }
-inline F load_fp8(const std::byte* p) {
+/// In units of kFp8Unit.
+inline F load_fp8_units(const std::byte* p) {
   const __m256i words = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  return {_mm512_mul_ps(
-      _mm512_cvtph_ps(_mm512_castsi512_si256(fp8_to_halves(_mm512_castsi256_si512(words)))),
-      _mm512_set1_ps(256.0f))};
+  return {_mm512_cvtph_ps(_mm512_castsi512_si256(fp8_to_halves(_mm512_castsi256_si512(words))))};
 }
-inline void load_fp8(const std::byte* p, F& low, F& high) {  // 32 values
+inline void load_fp8_units(const std::byte* p, F& low, F& high) {  // 32 values
   const __m512i halves =
       fp8_to_halves(_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
-  low = {_mm512_mul_ps(_mm512_cvtph_ps(_mm512_castsi512_si256(halves)), _mm512_set1_ps(256.0f))};
-  high = {
-      _mm512_mul_ps(_mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1)), _mm512_set1_ps(256.0f))};
+  low = {_mm512_cvtph_ps(_mm512_castsi512_si256(halves))};
+  high = {_mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1))};
 }
 inline void store_f16(uint16_t* p, F x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),

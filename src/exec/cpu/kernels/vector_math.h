@@ -133,6 +133,9 @@ inline uint16_t to_half(float x) {
       _mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(x), _MM_FROUND_TO_NEAREST_INT), 0));
 }
 
+constexpr float kFp8Unit = 256.0f;
+inline F load_fp8(const std::byte* p) { return load_fp8_units(p) * all(kFp8Unit); }
+
 /// As the format's own encode (tensor/formats/fp8_e4m3.h).
 inline void store_fp8(std::byte* p, F x) {
   const I u = as_int(x);
