@@ -30,7 +30,7 @@ constexpr Flag kFlags[] = {
     {"--activations", "", kValue, kLoad, "KIND",
      "auto (int8 blocks of 32 with quantised weights, else f32), f32, int8"},
     {"--kv-cache-dtype", "-ctk --cache-type-k", kValue, kLoad, "TYPE",
-     "auto (by the type of most weight bytes), f32, f16, bf16"},
+     "auto (by the type of most weight bytes), f32, f16, bf16, q8_0, q4_0, fp8_e4m3"},
     {"--max-model-len", "-c --ctx-size", kValue, kLoad, "N",
      "tokens of one sequence; auto (default): the model's, lowered until memory suffices"},
     {"--max-num-seqs", "-np --parallel", kValue, kLoad, "N", "sequences at once (default 16)"},

@@ -136,6 +136,30 @@ TEST_P(Invariance, IntegerFormatsGiveTheSameBitsOnEveryLevel) {
   }
 }
 
+TEST(KvTypes, TheTypeOfKeysAndValuesDoesNotChangeThat) {
+  // The demo, because heads of the golden models are no whole blocks of 32.
+  const Result<Model> model = open_model(std::string(QUERN_SOURCE_DIR) + "/models/demo", {});
+  ASSERT_TRUE(model) << model.error().message;
+  for (const DType kv : {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<FP8_E4M3>()}) {
+    std::optional<Answer> expected;
+    for (const cpu::Isa isa : cpu::available_isas()) {
+      SCOPED_TRACE(cat("keys ", kv.name(), " ", cpu::isa_name(isa)));
+      RunOptions options = small_run(DType::of<Q8_0>());
+      options.kv_cache_dtype = kv;
+      options.exec.isa = std::string(cpu::isa_name(isa));
+      const auto llm = load(*model, options);
+      ASSERT_TRUE(llm->plan().fallbacks.empty());
+      const Answer answer = answer_in_company(*llm, 0);
+      if (!expected) {
+        expected = answer;
+        ASSERT_EQ(expected->hashes.size(), 24u);
+        expect_everywhere(*model, options, *expected);
+      }
+      EXPECT_EQ(answer, *expected);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, Invariance, testing::Values("gpt2", "llama", "qwen2", "gemma3"));
 
 }  // namespace
