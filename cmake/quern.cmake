@@ -66,6 +66,12 @@ function(quern_folder name)
     # functions of other headers.
     target_precompile_headers(quern_${target} PRIVATE <algorithm> <functional> <map> <memory>
       <optional> <span> <string> <variant> <vector> <nlohmann/json.hpp>)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC 12 takes code of the standard library for ours where it comes precompiled, and its
+      # strings and variants for overrun or unset.
+      target_compile_options(quern_${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow
+        -Wno-stringop-overread -Wno-maybe-uninitialized)
+    endif()
   endif()
 
   if(tests)
