@@ -91,6 +91,7 @@ uint64_t WeightCache::key_of(const Program& program, const WeightTypes& types,
     source.decode_rows(WeightId{static_cast<int32_t>(i)}, decl.rows / 2,
                        {row.data(), 1, decl.cols, decl.cols});
     append(facts, xxh64(std::as_bytes(std::span(row))));
+    source.release(WeightId{static_cast<int32_t>(i)});
   }
   return xxh64(facts);
 }

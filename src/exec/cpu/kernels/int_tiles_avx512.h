@@ -94,7 +94,7 @@ struct AsPacked {
   }
 };
 
-/// Blocks that have been unpacked, because many tiles of tokens will pass over them: quants as
+/// Blocks that have been unpacked, because more tiles than one will pass over them: quants as
 /// bytes with 128 for zero, scales and minima as floats. One form for all formats of its shape.
 template <int kPartsPerBlock, bool kWithMinimum>
 struct Unpacked {
@@ -297,12 +297,9 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
   }
 }
 
-/// Up to 6 tokens pass over two panels at once (12 integer and 12 float sums of 32 registers); 7 to
-/// 12 over one, so that a small batch unpacks its weights once.
+/// Up to 6 tokens pass over two panels at once: 12 integer and 12 float sums of 32 registers.
 inline TileShape int8_shape(int64_t tokens) {
   if (tokens <= 2) return {static_cast<int>(tokens < 1 ? 1 : tokens), 4};
-  if (tokens <= 6) return {static_cast<int>(tokens), 2};
-  if (tokens <= 12) return {static_cast<int>(tokens), 1};
   const int64_t tiles = (tokens + 5) / 6;
   return {static_cast<int>((tokens + tiles - 1) / tiles), 2};
 }
@@ -356,15 +353,12 @@ void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begi
     const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
     float* const sums = args.sums + t * args.sums_stride;
     const int64_t place = t * blocks;
-    if (x.tokens > width) ahead.read_some();
+    if (Source::kManyTiles) ahead.read_some();
     if (args.num_panels == 2) {
       int_tile_of_width<Source, 2, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
-    } else if constexpr (Source::kManyTiles) {
-      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
     } else if (args.num_panels == 1) {
-      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panels,
-                                                                          begin, end, place, sums);
-    } else {
+      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
+    } else if constexpr (!Source::kManyTiles) {
       int_tile_of_width<Source, 4, 1, 2>(width, args, panels, begin, end, place, sums);
     }
   }
@@ -387,7 +381,7 @@ void multiply_int8(const MultiplyArgs& all_args) {
     const int64_t end = begin + slice < blocks ? begin + slice : blocks;
     Blocks panels[kMaxPanels];
     SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, slice, tiles);
-    if (tiles > 2 && args.num_panels <= 2) {
+    if (tiles > 1) {
       UnpackedSlice unpacked[2];
       for (int m = 0; m < args.num_panels; ++m) {
         unpacked[m].template fill<Panel, false>(args.panels[m], blocks, begin, end);

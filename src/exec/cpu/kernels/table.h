@@ -13,7 +13,7 @@ namespace {
 template <typename Format>
 constexpr void fill_of(KernelTable& table, size_t index) {
   if constexpr (Format::kBlockValues == 1) {
-    table.multiply_float[index] = multiply_float<FloatPanelOf<Format>>;
+    table.multiply_float[index] = kMultiplyFloat<Format>;
   } else if constexpr (PanelOf<Format>::kExists) {
     table.multiply_float[index] = multiply_widened<PanelOf<Format>>;
     table.multiply_int8[index] = multiply_int8<PanelOf<Format>>;
