@@ -63,9 +63,9 @@ TEST(Cli, FailuresHaveTheStatusAndTheWordOfTheirCause) {
   expect_failure({"show", "/nonexistent/model"}, 3, "not_found", "/nonexistent/model");
   expect_failure({"run", "demo", "x", "--isa", "avx512fp16"}, 5, "unsupported", "avx512fp16");
   expect_failure({"run", "demo", "x", "--executor", "abacus"}, 5, "unsupported", "abacus");
-  expect_failure({"run", "demo", "x", "--dtype", "q6_k"}, 5, "unsupported", "q6_k");
-  expect_failure({"run", "demo", "x", "--weight-cache", "/tmp"}, 5, "unsupported",
-                 "--weight-cache");
+  expect_failure({"run", "demo", "x", "--dtype", "w8a8"}, 5, "unsupported", "w8a8");
+  expect_failure({"run", "demo", "x", "--executor", "reference", "--weight-cache", "/tmp"}, 5,
+                 "unsupported", "--weight-cache");
   expect_failure({"run", "demo", "x", "--max-model-len", "1000000"}, 6, "does_not_fit", "1000000");
   expect_failure({"run", "demo", "x", "--memory-limit", "1M"}, 6, "does_not_fit", "MiB");
   expect_failure({"run", "demo", "--messages", "/nonexistent.json"}, 3, "not_found",
@@ -267,7 +267,7 @@ TEST(Cli, ASignalEndsWhateverGoesOn) {
   for (const char* command : {"run demo -", "bench model -m demo -r 1000",
                               "run demo hi --ignore-eos --temperature 0 --no-kv-cache -n 1000"}) {
     const ProcessResult result =
-        run_in_shell(cat("sleep 9 2> /dev/null | \"$0\" ", command,
+        run_in_shell(cat("sleep 2 2> /dev/null | \"$0\" ", command,
                          " > /dev/null & sleep 1; kill -TERM $!; wait $!"));
     EXPECT_EQ(result.status, 143) << command << ": " << result.err;
   }
