@@ -44,6 +44,17 @@ constexpr const char* kContractKeys[] = {"l3_gb_s",        "int8_gop_s",  "bf16_
                                          "fp16_gflop_s",   "f32_gflop_s", "l2_gb_s",
                                          "amx_int8_gop_s", "barrier_us",  "wake_us"};
 
+TEST_F(CeilingsCommand, AProbeIsQuickPartialAndNotStored) {
+  const ProcessResult probe = run({"doctor", "--probe", "--threads", "1", "--json"});
+  ASSERT_EQ(probe.status, 0) << probe.err;
+  const Json ceilings = parsed(probe.out)["ceilings"];
+  ASSERT_TRUE(ceilings.is_object()) << probe.out;
+  EXPECT_TRUE(ceilings["f32_gflop_s"].is_null());
+  EXPECT_TRUE(ceilings["read_gb_s"]["1"].is_number() || ceilings["int8_gop_s"].is_number());
+  EXPECT_FALSE(std::filesystem::exists(file()));
+  EXPECT_EQ(run({"doctor", "--probe", "--ceilings"}).status, 2);
+}
+
 TEST_F(CeilingsCommand, AreMeasuredOnceAndThenKnown) {
   const Json before = parsed(run({"doctor", "--json"}).out);
   EXPECT_TRUE(before["ceilings"].is_null());

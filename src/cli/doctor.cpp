@@ -120,6 +120,17 @@ CeilingsByThreads measure_both(int threads) {
   return measured;
 }
 
+/// What moves from minute to minute and bounds decoding and prompts: for use beside another
+/// measurement.
+Ceilings probe(int threads) {
+  const auto wanted = [](std::string_view name) {
+    return name == "read_gb_s" || name == cpu::unit_name(cpu::Unit::kInt8DotZmm) ||
+           name == cpu::unit_name(cpu::Unit::kInt8DotYmm) ||
+           name == cpu::unit_name(cpu::Unit::kInt8Amx);
+  };
+  return measure_ceilings({.threads = threads, .patience_s = 0, .wanted = wanted});
+}
+
 /// Whether the figures of this check-up can be relied on. `led` may be nullptr: there are none.
 Check check_ceilings(const Ceilings* led) {
   if (led == nullptr) {
@@ -148,6 +159,16 @@ Result<int> run_doctor(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto asked, arguments.integer("--threads", 1, cores));
   const Check load = check_load();  // before this process makes some itself
   CeilingsByThreads ceilings = stored_ceilings();
+  if (arguments.on("--ceilings") && arguments.on("--probe")) {
+    return Error{
+        .code = ErrorCode::kUsage,
+        .message = "doctor: --probe and --ceilings do not go together; leave one of them out",
+        .what = "--probe"};
+  }
+  if (arguments.on("--probe")) {
+    const auto threads = static_cast<int>(asked.value_or(cores));
+    ceilings = {{threads, probe(threads)}};
+  }
   if (arguments.on("--ceilings")) {
     CeilingsByThreads measured = measure_both(static_cast<int>(asked.value_or(cores)));
     store_ceilings(measured);
@@ -193,7 +214,7 @@ Result<int> run_doctor(const Arguments& arguments) {
   return 0;
 }
 
-constexpr std::string_view kFlags[] = {"--ceilings", "--threads"};
+constexpr std::string_view kFlags[] = {"--ceilings", "--probe", "--threads"};
 
 }  // namespace
 

@@ -108,6 +108,8 @@ constexpr Flag kFlags[] = {
     {"--force", "", kSwitch, kCommand, "", "replace a file that exists"},
 
     {"--ceilings", "", kSwitch, kCommand, "", "measure what this machine can do"},
+    {"--probe", "", kSwitch, kCommand, "",
+     "measure reading and the integer units alone, in a second or two; nothing is stored"},
 
     {"--n-prompt", "-p", kValue, kCommand, "N,..", "prompt lengths (default 512)"},
     {"--n-gen", "-n", kValue, kCommand, "N,..", "tokens to generate (default 128)"},

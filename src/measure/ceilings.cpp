@@ -346,36 +346,32 @@ std::span<const Headline> headlines() { return kHeadlines; }
 
 Ceilings measure_ceilings(const CeilingOptions& options) {
   const std::vector<cpu::RateLoop> loops = cpu::rate_loops();
+  const double all = static_cast<double>(loops.size()) + 5;
   double done = 0;
-  const auto advance = [&] {
-    ++done;
-    if (options.progress) options.progress(done / (static_cast<double>(loops.size()) + 5));
-  };
   // After rate_loops(): threads inherit the permission to use tiles.
   Session session(options);
+  const auto step = [&](std::string_view name, const auto& measure) {
+    if (!options.wanted || options.wanted(name)) measure();
+    if (options.progress) options.progress(++done / all);
+  };
   for (const cpu::RateLoop& loop : loops) {
-    measure_unit(session, loop);
-    advance();
+    step(cpu::unit_name(loop.unit), [&] { measure_unit(session, loop); });
   }
   const int64_t l2 = l2_cache_bytes(), l3 = l3_cache_bytes();
-  if (l2 > 0) {
-    measure_reads(
-        session, "l2_gb_s",
-        Region::of(session.pool(), l2 / 2 / cpu::kReadGrain * cpu::kReadGrain * session.threads()));
-  }
-  advance();
-  if (const int64_t bytes = l3_set_bytes(l2, l3, session.threads()); bytes > 0) {
-    measure_reads(session, "l3_gb_s", Region::of(session.pool(), bytes));
-  }
-  advance();
-  if (const int64_t bytes = memory_set_bytes(l3); bytes > 0) {
-    measure_reads(session, "read_gb_s", Region::of(session.pool(), bytes));
-  }
-  advance();
-  if (session.threads() > 1) measure_barrier(session);
-  advance();
-  if (session.threads() > 1) measure_wake(session);
-  advance();
+  const auto read = [&](const std::string& name, int64_t bytes) {
+    step(name, [&] {
+      if (bytes > 0) measure_reads(session, name, Region::of(session.pool(), bytes));
+    });
+  };
+  read("l2_gb_s", l2 / 2 / cpu::kReadGrain * cpu::kReadGrain * session.threads());
+  read("l3_gb_s", l3_set_bytes(l2, l3, session.threads()));
+  read("read_gb_s", memory_set_bytes(l3));
+  step("barrier_us", [&] {
+    if (session.threads() > 1) measure_barrier(session);
+  });
+  step("wake_us", [&] {
+    if (session.threads() > 1) measure_wake(session);
+  });
   return session.take();
 }
 

@@ -58,11 +58,13 @@ struct CeilingOptions {
   int threads = 1;
   /// After so long nothing is measured a second time. A first pass takes a few seconds.
   double patience_s = 6;
+  /// Which figures, by name; all where there is no test.
+  std::function<bool(std::string_view name)> wanted = {};
   std::function<void(double fraction)> progress = {};
 };
 
-/// Measures all figures: five runs each after a warm-up, and again, a bounded number of times,
-/// where they lie apart or a foreign process was busy.
+/// Measures the figures wanted: five runs each after a warm-up, and again, a bounded number of
+/// times, where they lie apart or a foreign process was busy.
 Ceilings measure_ceilings(const CeilingOptions& options);
 
 }  // namespace quern

@@ -6,7 +6,9 @@
 // blocks ascending, one lane per output. So the bits depend neither on the tile nor on the level.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <utility>
 
 #include "exec/cpu/kernel_table.h"
 #include "exec/cpu/kernels/tiles.h"
@@ -20,6 +22,7 @@ namespace {
 struct Dot {
   using Weights = __m512i;
   static constexpr bool kStartsFromOffset = true;
+  static constexpr int kMostTokens = 14;  // of a tile over one panel: 28 sums, 32 registers
   static Weights q8(__m512i w) { return w; }
   static Weights small(__m512i w) { return w; }
   static __m512i add_q8(__m512i acc, Weights w, __m512i x) {
@@ -38,6 +41,7 @@ struct Dot {
     __mmask64 negative;
   };
   static constexpr bool kStartsFromOffset = false;
+  static constexpr int kMostTokens = 6;
   static Weights q8(__m512i w) {
     const __m512i is = _mm512_xor_si512(w, _mm512_set1_epi8(static_cast<char>(0x80)));
     return {_mm512_abs_epi8(is), _mm512_movepi8_mask(is)};
@@ -195,10 +199,41 @@ inline __attribute__((always_inline)) void add_part(__m512i (&sums)[MR][NR],
 /// token only: measured best on two CPU families.
 constexpr int64_t kAheadBytes = 4096;
 
+/// Spreads the reading ahead of the next slice of the panels over the blocks of all tiles that pass
+/// over this one. Memory is read while there is much to compute, and only as fast as needed.
+class SliceAhead {
+ public:
+  /// The slice after [begin, end) of `blocks` blocks.
+  SliceAhead(const MultiplyArgs& args, int64_t quant_bytes, int64_t end, int64_t blocks,
+             int64_t slice, int64_t portions)
+      : args_(args) {
+    const bool same_panel = end < blocks;
+    const int64_t left = same_panel ? blocks - end : blocks;
+    bytes_ = (left < slice ? left : slice) * quant_bytes;
+    for (int m = 0; m < args.num_panels; ++m) {
+      from_[m] = same_panel ? args.panels[m] + end * quant_bytes : args.next_panels[m];
+    }
+    portion_ = (bytes_ / 64 + portions - 1) / portions * 64;
+  }
+  void read_some() {
+    const int64_t stop = at_ + portion_ < bytes_ ? at_ + portion_ : bytes_;
+    for (; at_ < stop; at_ += 64) {
+      for (int m = 0; m < args_.num_panels; ++m) {
+        _mm_prefetch(reinterpret_cast<const char*>(from_[m] + at_), _MM_HINT_T1);
+      }
+    }
+  }
+
+ private:
+  const MultiplyArgs& args_;
+  const std::byte* from_[kMaxPanels];
+  int64_t bytes_, portion_, at_ = 0;
+};
+
 /// sums[n][m] (+)= panels over blocks [begin, end).
 template <typename Source, int MR, int NR>
 void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
-              int64_t place, float* sums) {
+              int64_t place, SliceAhead& ahead, float* sums) {
   const int64_t blocks = args.x->cols / 32;
   const int8_t* q = args.x->q + (place + begin * NR) * 32;
   const float* x_scale = args.x->scale + place + begin * NR;
@@ -220,12 +255,13 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
   for (int m = 0; m < MR; ++m) p[m] = panels[m].quants;
   // The only tile of a pass streams the weights from memory. Where the panel ends, reading ahead
   // goes on in the panel that comes next.
-  const bool streams = !Source::kManyTiles && args.x->tokens == NR;
   constexpr int64_t kAheadBlocks = kAheadBytes / Source::kQuantBytes;
   const int64_t last_ahead = blocks - kAheadBlocks;
 
   for (int64_t b = begin; b < end; ++b) {
-    if (streams) {
+    if constexpr (Source::kManyTiles) {
+      ahead.read_some();
+    } else {
       QUERN_UNROLL
       for (int m = 0; m < MR; ++m) {
         const std::byte* ahead = b < last_ahead
@@ -297,71 +333,44 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
   }
 }
 
-/// Up to 6 tokens pass over two panels at once: 12 integer and 12 float sums of 32 registers.
+/// A few tokens pass over the panels once, read as they are packed: the fewer, the more panels at
+/// once. More come in tiles of up to 6 over two unpacked panels. Sums and operands fit 32
+/// registers.
 inline TileShape int8_shape(int64_t tokens) {
   if (tokens <= 2) return {static_cast<int>(tokens < 1 ? 1 : tokens), 4};
+  if (tokens <= 6) return {static_cast<int>(tokens), 2};
+  if (tokens <= Dot::kMostTokens) return {static_cast<int>(tokens), 1};
   const int64_t tiles = (tokens + 5) / 6;
   return {static_cast<int>((tokens + tiles - 1) / tiles), 2};
 }
 
-template <typename Source, int MR, int... NR>
-inline void int_tile_of_width(int64_t width, const MultiplyArgs& args, const Blocks* panels,
-                              int64_t begin, int64_t end, int64_t place, float* sums) {
-  using Tile = void (*)(const MultiplyArgs&, const Blocks*, int64_t, int64_t, int64_t, float*);
-  static constexpr Tile kTiles[] = {int_tile<Source, MR, NR>...};
-  kTiles[width - 1](args, panels, begin, end, place, sums);
-}
+/// The widest tile over MR panels at once.
+template <typename Source, int MR>
+constexpr int kWidest = MR == 4                          ? 2
+                        : MR == 1 && !Source::kManyTiles ? Dot::kMostTokens
+                                                         : 6;
 
-/// Spreads the reading ahead of the next slice of the panels over the tiles that pass over this
-/// one. Memory is read while there is much to compute, and only as fast as needed.
-class SliceAhead {
- public:
-  /// The slice after [begin, end) of `blocks` blocks, in `tiles` portions.
-  SliceAhead(const MultiplyArgs& args, int64_t quant_bytes, int64_t end, int64_t blocks,
-             int64_t slice, int64_t tiles)
-      : args_(args) {
-    const bool same_panel = end < blocks;
-    const int64_t left = same_panel ? blocks - end : blocks;
-    bytes_ = (left < slice ? left : slice) * quant_bytes;
-    for (int m = 0; m < args.num_panels; ++m) {
-      from_[m] = same_panel ? args.panels[m] + end * quant_bytes : args.next_panels[m];
-    }
-    portion_ = (bytes_ / 64 + tiles - 1) / tiles * 64;
-  }
-  void read_some() {
-    const int64_t stop = at_ + portion_ < bytes_ ? at_ + portion_ : bytes_;
-    for (; at_ < stop; at_ += 64) {
-      for (int m = 0; m < args_.num_panels; ++m) {
-        _mm_prefetch(reinterpret_cast<const char*>(from_[m] + at_), _MM_HINT_T1);
-      }
-    }
-  }
-
- private:
-  const MultiplyArgs& args_;
-  const std::byte* from_[kMaxPanels];
-  int64_t bytes_, portion_, at_ = 0;
-};
-
-/// One pass of all tokens over blocks [begin, end) of one, two or four panels.
-template <typename Source>
+/// All tokens over blocks [begin, end) of MR panels.
+template <typename Source, int MR>
 void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
                     SliceAhead& ahead) {
+  static constexpr auto kTiles = []<int... I>(std::integer_sequence<int, I...>) {
+    return std::array{int_tile<Source, MR, I + 1>...};
+  }(std::make_integer_sequence<int, kWidest<Source, MR>>());
   const RowForm& x = *args.x;
   const int64_t blocks = x.cols / 32;
   for (int64_t t = 0; t < x.tokens; t += x.width) {
     const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
     float* const sums = args.sums + t * args.sums_stride;
-    const int64_t place = t * blocks;
-    if (Source::kManyTiles) ahead.read_some();
-    if (args.num_panels == 2) {
-      int_tile_of_width<Source, 2, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
-    } else if (args.num_panels == 1) {
-      int_tile_of_width<Source, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, place, sums);
-    } else if constexpr (!Source::kManyTiles) {
-      int_tile_of_width<Source, 4, 1, 2>(width, args, panels, begin, end, place, sums);
-    }
+    kTiles[static_cast<size_t>(width - 1)](args, panels, begin, end, t * blocks, ahead, sums);
   }
+}
+template <typename Source>
+void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
+                    SliceAhead& ahead) {
+  if (args.num_panels == 1) return multiply_slice<Source, 1>(args, panels, begin, end, ahead);
+  if (args.num_panels == 2) return multiply_slice<Source, 2>(args, panels, begin, end, ahead);
+  if constexpr (!Source::kManyTiles) multiply_slice<Source, 4>(args, panels, begin, end, ahead);
 }
 
 /// All tokens times the panels of `args`. Many tokens: blocks are cut so that the panels' slice
@@ -380,7 +389,7 @@ void multiply_int8(const MultiplyArgs& all_args) {
   for (int64_t begin = 0; begin < blocks; begin += slice) {
     const int64_t end = begin + slice < blocks ? begin + slice : blocks;
     Blocks panels[kMaxPanels];
-    SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, slice, tiles);
+    SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, slice, tiles * slice);
     if (tiles > 1) {
       UnpackedSlice unpacked[2];
       for (int m = 0; m < args.num_panels; ++m) {
