@@ -16,7 +16,7 @@ namespace quern::cpu {
 namespace {
 
 /// Fewer tokens than this are multiplied by vectors: tiles have to unpack weights first.
-constexpr int64_t kAmxTokens = 13;
+constexpr int64_t kAmxTokens = 15;
 constexpr int64_t kAmxWidth = 16;
 constexpr int64_t kAmxBlockBytes = 512;  // 8 groups x 16 rows x 4 steps, as signed bytes
 constexpr int64_t kAmxPanels = 2;
