@@ -89,7 +89,8 @@ def make_parser():
                         "driver in peers/, the Python that has them")
     for kind, what in (("quern", "quern's binary"), ("mainline", "llama-bench of llama.cpp"),
                        ("ik", "llama-bench of ik_llama.cpp")):
-        parser.add_argument(f"--{kind}", metavar="BINARY", help=f"{what}, as --engine {kind}=BINARY")
+        parser.add_argument(f"--{kind}", metavar="BINARY",
+                            help=f"{what}, as --engine {kind}=BINARY")
     parser.add_argument("-m", "--model", metavar="FILE or NAME:ENGINE=PATH", action="append",
                         required=True, help="a GGUF file that every engine loads, or the same "
                         "model as one engine stores it; 'gguf' stands for all that load GGUF")

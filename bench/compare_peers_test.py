@@ -39,8 +39,8 @@ def add(n_prompt, n_gen, speed):
         speed *= batch
         samples = [1.0] + [speed * scale] * (int(option("-r")) - 1)
         rows.append(dict(n_prompt=n_prompt, n_gen=n_gen, n_depth=depth, batch=batch,
-                         work_bytes=1e9 * n_gen * batch, work_operations={{}}, n_threads=int(option("-t")),
-                         build_commit="fake", samples_ts=samples))
+                         work_bytes=1e9 * n_gen * batch, work_operations={{}},
+                         n_threads=int(option("-t")), build_commit="fake", samples_ts=samples))
 for n in option("-p").split(","):
     add(int(n), 0, 100.0)
 for n in option("-n").split(","):

@@ -51,7 +51,8 @@ def parse_test(name):
     if match[1] == "tg":
         return Test(name, 0, size, depth, batch)
     if depth or batch > 1:
-        raise argparse.ArgumentTypeError(f"'{name}': a prompt is timed alone and from the beginning")
+        raise argparse.ArgumentTypeError(
+            f"'{name}': a prompt is timed alone and from the beginning")
     return Test(name, size, 0)
 
 
@@ -74,9 +75,9 @@ class Engine:
         raise NotImplementedError
 
     def generate(self, prompts, new_tokens, on_tokens):
-        """Continues all prompts (lists of ids, equally long) together, greedily, past any end token,
-        by new_tokens ids each. After each step calls on_tokens with the number of ids that every
-        sequence has by then, at the least; on_tokens is a StepClock. Nothing of an earlier call may
+        """Continues all prompts (lists of ids, equally long) together, greedily, past any end
+        token, by new_tokens ids each. After each step calls on_tokens, a StepClock, with the
+        number of ids that every sequence has by then, at the least. Nothing of an earlier call may
         be reused."""
         raise NotImplementedError
 

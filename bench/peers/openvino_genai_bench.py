@@ -72,7 +72,9 @@ class Sdpa:
             if len(tokens) != new_tokens:
                 sys.exit(f"a sequence has {len(tokens)} new tokens, wanted {new_tokens}")
         raw = result.perf_metrics.raw_metrics
-        on_tokens.told(raw.m_times_to_first_token[0] / 1e3, sum(raw.m_durations) / 1e6, new_tokens)
+        times = raw.m_new_token_times
+        on_tokens.told(raw.m_times_to_first_token[0] / 1e6, (times[-1] - times[0]) / 1e6,
+                       new_tokens)
 
 
 class OpenVinoGenai:
