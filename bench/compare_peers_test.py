@@ -331,6 +331,13 @@ class DriverTest(unittest.TestCase):
         with self.assertRaises(SystemExit):
             driver.timed_run(Fake(), driver.parse_test("tg8"), 0)
 
+    def test_an_engine_that_tells_of_its_first_token_is_held_to_the_clock(self):
+        clock = driver.StepClock()
+        clock.told(1e-9, 8)
+        self.assertAlmostEqual(clock.first - clock.begin, 1e-9, places=6)
+        with self.assertRaises(SystemExit):
+            driver.StepClock().told(3600.0, 8)
+
     def test_prompts_differ_between_sequences_and_repetitions(self):
         test = driver.parse_test("tg8@d64x3")
         first = driver.meaningless_prompts(test, 1000, 0)

@@ -98,10 +98,13 @@ class StepClock:
             self.first, self.first_tokens = now, tokens
         self.end, self.tokens = now, tokens
 
-    def told(self, first_s, rest_s, tokens):
-        """For an engine that answers once, and says itself when its tokens came."""
+    def told(self, first_s, tokens):
+        """For an engine that answers once, now, and says itself when its first token came."""
+        self.end, self.tokens = time.perf_counter(), tokens
         self.first, self.first_tokens = self.begin + first_s, 1
-        self.end, self.tokens = self.first + rest_s, tokens
+        if not self.begin < self.first <= self.end:
+            sys.exit(f"the engine says {first_s} s to the first token, and {self.end - self.begin} "
+                     "s passed in all")
 
 
 def meaningless_prompts(test, vocab_size, repetition):
