@@ -178,7 +178,7 @@ KINDS = {
         (("-fa", "1", "-rtr", "1", "-thp", "1"), ("-fa", "1", "-rtr", "0", "-thp", "1")),
         {("-fa", "1", "-rtr", "1", "-thp", "1"): ("-fa", "1", "-rtr", "-thp"),
          ("-fa", "1", "-rtr", "0", "-thp", "1"): ("-fa", "1", "-thp")}),
-    "vllm": Driver("vllm_bench.py", ((), ("--sgl-kernel",))),
+    "vllm": Driver("vllm_bench.py", ((), ("--eager",))),
     "openvino_genai": Driver("openvino_genai_bench.py",
                              (("--backend", "paged"), ("--backend", "sdpa"))),
     "ctranslate2": Driver("ctranslate2_bench.py"),

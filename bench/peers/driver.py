@@ -130,9 +130,18 @@ def timed_run(engine, test, repetition):
     return clock.end - clock.first
 
 
+def warm_up_of(test):
+    return Test("warm-up", 0, 2, min(test.prompt_tokens, WARM_UP_TOKENS), test.n_batch)
+
+
+def room_for(tests):
+    runs = tests + [warm_up_of(test) for test in tests]
+    return Room(max(run.n_batch for run in runs),
+                max(run.prompt_tokens + run.new_tokens for run in runs) + 1)
+
+
 def row_of(engine, options, test):
-    warm_up = Test("warm-up", 0, 2, min(test.prompt_tokens, WARM_UP_TOKENS), test.n_batch)
-    timed_run(engine, warm_up, -1)
+    timed_run(engine, warm_up_of(test), -1)
     seconds = [timed_run(engine, test, r) for r in range(options.repetitions)]
     tokens = (test.n_prompt or test.n_gen) * test.n_batch
     rates = [tokens / s for s in seconds]
@@ -180,10 +189,8 @@ def only_rows_on_stdout():
 def run_driver(engine_type, add_options=lambda parser: None):
     options = parse_arguments(sys.argv[1:], add_options)
     keep_to_cpus(options.threads)
-    room = Room(max(test.n_batch for test in options.tests),
-                max(test.prompt_tokens + test.new_tokens for test in options.tests) + 1)
     with only_rows_on_stdout():
-        engine = engine_type(options, room)
+        engine = engine_type(options, room_for(options.tests))
         rows = [row_of(engine, options, test) for test in options.tests]
     print(json.dumps(rows, indent=1), flush=True)
     return 0

@@ -9,6 +9,24 @@ from pathlib import Path
 from driver import run_driver
 
 
+# What vLLM's manual asks to be loaded before it: taken from the folder `lib` of its environment,
+# which holds the first one as a dependency; the second one is put there by hand.
+PRELOADED = ("libiomp5.so", "libtcmalloc_minimal.so.4")
+
+
+def start_anew_with_preloads():
+    """The dynamic linker reads LD_PRELOAD at a program's start, so this becomes another one."""
+    if "LD_PRELOAD" in os.environ:
+        return
+    found = [str(path) for name in PRELOADED if (path := Path(sys.prefix, "lib", name)).exists()]
+    if len(found) < len(PRELOADED):
+        print(f"of {', '.join(PRELOADED)} only {found} are in {sys.prefix}/lib: not at its best",
+              file=sys.stderr)
+    if found:
+        os.environ["LD_PRELOAD"] = ":".join(found)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def set_environment(options):
     """What vLLM reads from the environment, before it is imported."""
     cpus = ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))[:options.threads])
@@ -16,7 +34,6 @@ def set_environment(options):
         "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_CPU_OMP_THREADS_BIND": cpus,
         "VLLM_CPU_KVCACHE_SPACE": str(options.cache_gib),
-        "VLLM_CPU_SGL_KERNEL": str(int(options.sgl_kernel)),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # steps are made, and timed, in this process
         "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
@@ -68,9 +85,9 @@ def distribution_version():
 
 def add_options(parser):
     parser.add_argument("--eager", action="store_true", help="without compiling the model")
-    parser.add_argument("--sgl-kernel", action="store_true", help="its kernels for small batches")
     parser.add_argument("--cache-gib", type=int, default=1, help="keys and values")
 
 
 if __name__ == "__main__":
+    start_anew_with_preloads()
     sys.exit(run_driver(Vllm, add_options))
