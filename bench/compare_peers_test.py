@@ -275,6 +275,19 @@ class WholeRunTest(unittest.TestCase):
                                                 "--no-calibrate")
         self.assertEqual(report["rows"][0]["median"], 16.0)
 
+    def test_options_are_spelled_as_the_tool_for_sequences_wants_them(self):
+        def commands(kind, test):
+            tests = [driver.parse_test(test)]
+            return [call.command for call in peers.KINDS[kind].calls(
+                "/bin/llama-bench", "m", tests, peers.KINDS[kind].variants[-1], 2, 3)]
+
+        self.assertEqual(commands("ik", "tg8@d64"), [[
+            "/bin/llama-batched-bench", "-m", "m", "-c", "256", "-b", "2048", "-ub", "512", "-npp",
+            "64", "-ntg", "8", "-npl", "1,1,1", "-t", "2", "-tb", "2", "-fa", "1", "-thp"]])
+        self.assertEqual(commands("mainline", "tg8x4")[0][-3:], ["-fa", "on", "--no-repack"])
+        self.assertEqual(commands("mainline", "tg8@d64")[0][:7], [
+            "/bin/llama-bench", "-m", "m", "-p", "0", "-n", "8"])
+
 
 class UsageTest(unittest.TestCase):
     def refused(self, *arguments):

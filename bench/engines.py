@@ -122,14 +122,31 @@ class Quern:
 
 @dataclass(frozen=True)
 class LlamaBench:
-    """llama-bench, and for sequences together llama-batched-bench, which stands beside it."""
+    """llama-bench, and for what it has no option for llama-batched-bench, which stands beside it:
+    sequences together and, where `knows_depth` is false, decoding after a depth."""
 
     variants: tuple
-    batched_spelling: dict = field(default_factory=dict)  # a variant -> the same for the other one
+    # (option, value) of llama-bench -> the same for the other one, where they differ
+    batched_spelling: dict = field(default_factory=dict)
+    knows_depth: bool = True
     models: str = "gguf"
 
+    def needs_batched(self, test):
+        return test.n_batch > 1 or (test.n_depth > 0 and not self.knows_depth)
+
+    def batched_variant(self, variant):
+        words, rest = [], list(variant)
+        while rest:
+            pair = tuple(rest[:2])
+            if pair in self.batched_spelling:
+                words += self.batched_spelling[pair]
+                rest = rest[2:]
+            else:
+                words.append(rest.pop(0))
+        return words
+
     def calls(self, binary, model, tests, variant, threads, repetitions):
-        alone = [test for test in tests if test.n_batch == 1]
+        alone = [test for test in tests if not self.needs_batched(test)]
         for depth, group in grouped(alone, lambda t: t.n_depth).items():
             deep = ["-d", str(depth)] if depth else []
             command = [binary, "-m", model, *lengths(group), *deep, "-t", str(threads),
@@ -137,14 +154,14 @@ class LlamaBench:
             yield Call(command, group, parse_rows)
         batched = str(Path(binary).parent / "llama-batched-bench")
         for test in tests:
-            if test.n_batch == 1:
+            if not self.needs_batched(test):
                 continue
             prompt = max(1, test.n_depth)
             room = test.n_batch * (prompt + test.n_gen)
             command = [batched, "-m", model, "-c", str(-(-room // 256) * 256), "-b", "2048",
                        "-ub", "512", "-npp", str(prompt), "-ntg", str(test.n_gen),
                        "-npl", ",".join([str(test.n_batch)] * repetitions), "-t", str(threads),
-                       "-tb", str(threads), *self.batched_spelling.get(variant, variant)]
+                       "-tb", str(threads), *self.batched_variant(variant)]
             yield Call(command, [test], parse_batched_table)
 
 
@@ -171,13 +188,13 @@ KINDS = {
     "mainline": LlamaBench(
         (("-fa", "1"), ("-fa", "0"), ("-fa", "1", "--repack", "0")),
         {("-fa", "1"): ("-fa", "on"), ("-fa", "0"): ("-fa", "off"),
-         ("-fa", "1", "--repack", "0"): ("-fa", "on", "--no-repack")}),
+         ("--repack", "1"): (), ("--repack", "0"): ("--no-repack",)}),
     # -rtr interleaves rows while loading (better decode, for some formats worse prefill),
     # -thp puts the weights on huge pages.
     "ik": LlamaBench(
         (("-fa", "1", "-rtr", "1", "-thp", "1"), ("-fa", "1", "-rtr", "0", "-thp", "1")),
-        {("-fa", "1", "-rtr", "1", "-thp", "1"): ("-fa", "1", "-rtr", "-thp"),
-         ("-fa", "1", "-rtr", "0", "-thp", "1"): ("-fa", "1", "-thp")}),
+        {("-rtr", "1"): ("-rtr",), ("-rtr", "0"): (), ("-thp", "1"): ("-thp",), ("-thp", "0"): ()},
+        knows_depth=False),
     "vllm": Driver("vllm_bench.py", ((), ("--eager",))),
     "openvino_genai": Driver("openvino_genai_bench.py",
                              (("--backend", "paged"), ("--backend", "sdpa"))),
