@@ -242,10 +242,13 @@ def write_folder(folder, shape, dtype, seed):
     write_json(folder / "config.json", config)
     write_json(folder / "generation_config.json", ids | {"do_sample": False})
     write_json(folder / "tokenizer.json", tokenizer_json(config))
-    write_json(folder / "tokenizer_config.json", {
+    tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": specials[0],
         "eos_token": specials[min(1, len(specials) - 1)], "clean_up_tokenization_spaces": False,
-        "model_max_length": config.get("n_positions") or config["max_position_embeddings"]})
+        "model_max_length": config.get("n_positions") or config["max_position_embeddings"]}
+    if config["model_type"] == "gpt2":
+        tokenizer_config["unk_token"] = specials[0]  # as the published one has it
+    write_json(folder / "tokenizer_config.json", tokenizer_config)
     tensors = list(TENSORS[config["model_type"]](config))
     write_safetensors(folder / "model.safetensors", tensors, dtype, seed)
     return sum(math.prod(tensor.shape) for tensor in tensors)
