@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,8 @@ def parse_engine(text):
     if kind not in KINDS:
         raise argparse.ArgumentTypeError(f"'{text}': there is no kind '{kind}'; there are "
                                          f"{', '.join(KINDS)}")
+    # Engines run in folders of their own. (A link stays one: it tells Python its environment.)
+    binary = os.path.abspath(shutil.which(binary) or binary)
     return Engine(name, KINDS[kind], binary, KINDS[kind].variants)
 
 

@@ -229,6 +229,15 @@ class WholeRunTest(unittest.TestCase):
         sizes = {(m["name"], m["for"]): m["bytes"] for m in report["models"]}
         self.assertEqual(sizes["small", "ct2"], 4)
 
+    def test_paths_may_be_relative_to_where_the_script_is_called(self):
+        self.engine("quern")
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.root)
+        status, _report, _table = self.run_main("--quern", "./quern", "--rounds", "5", "--no-probe",
+                                                models=["-m", "model.gguf"])
+        self.assertEqual(status, 0)
+
     def test_an_added_variant_is_tried_first(self):
         self.run_main("--quern", self.engine("quern"), "--rounds", "5", "--no-calibrate",
                       "--no-probe", "--variant", "quern=-ctk q8_0")

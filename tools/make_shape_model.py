@@ -221,7 +221,8 @@ def tokenizer_json(config):
         "model": {"type": "BPE", "dropout": None, "unk_token": None,
                   "continuing_subword_prefix": None, "end_of_word_suffix": None,
                   "fuse_unk": False, "byte_fallback": False,
-                  "ignore_merges": config["model_type"] == "llama", "vocab": vocab, "merges": merges}}
+                  "ignore_merges": config["model_type"] == "llama",
+                  "vocab": vocab, "merges": merges}}
 
 
 # --- the folder ------------------------------------------------------------------------------
