@@ -133,10 +133,11 @@ class WholeRunTest(unittest.TestCase):
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return str(path)
 
-    def run_main(self, *arguments, max_foreign="99", max_steal="99", models=None):
+    def run_main(self, *arguments, max_foreign="99", max_steal="99", models=None, probe=False):
         out, err = io.StringIO(), io.StringIO()
         report = self.root / "report.json"
         models = models or ["-m", str(self.model)]
+        arguments = [*arguments, *([] if probe else ["--no-probe"])]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = peers.main([*arguments, *models, "--retry-pause", "0",
                                  "--max-foreign", max_foreign, "--max-steal", max_steal,
@@ -195,7 +196,7 @@ class WholeRunTest(unittest.TestCase):
 
     def test_depths_and_batches_are_calls_of_their_own(self):
         status, report, _table = self.run_main(
-            "--quern", self.engine("quern"), "--rounds", "5", "--no-probe",
+            "--quern", self.engine("quern"), "--rounds", "5",
             "--tests", "tg8,pp16,tg8@d64,tg8x4", "-t", "1,2")
         self.assertEqual(status, 0)
         rows = {(r["test"], r["threads"]): r["median"] for r in report["rows"]}
@@ -234,19 +235,19 @@ class WholeRunTest(unittest.TestCase):
         here = os.getcwd()
         self.addCleanup(os.chdir, here)
         os.chdir(self.root)
-        status, _report, _table = self.run_main("--quern", "./quern", "--rounds", "5", "--no-probe",
+        status, _report, _table = self.run_main("--quern", "./quern", "--rounds", "5",
                                                 models=["-m", "model.gguf"])
         self.assertEqual(status, 0)
 
     def test_an_added_variant_is_tried_first(self):
         self.run_main("--quern", self.engine("quern"), "--rounds", "5", "--no-calibrate",
-                      "--no-probe", "--variant", "quern=-ctk q8_0")
+                      "--variant", "quern=-ctk q8_0")
         self.assertTrue(all(line.endswith("-o json -ctk q8_0")
                             for line in self.log.read_text().splitlines()))
 
     def test_ceilings_stand_beside_each_sample(self):
         _status, report, table = self.run_main(
-            "--quern", self.engine("quern"), "--rounds", "5", "--tests", "tg8")
+            "--quern", self.engine("quern"), "--rounds", "5", "--tests", "tg8", probe=True)
         self.assertEqual(report["samples"][0]["ceilings_before"]["read_gb_s"], 40.0)
         # 10 tokens a second of 1 GB each, of 40 GB a second.
         self.assertAlmostEqual(report["rows"][0]["share_of_ceiling"], 0.25)
@@ -258,13 +259,13 @@ class WholeRunTest(unittest.TestCase):
             f"(open({str(counter)!r}, 'a').write('x'), "
             f"[40.0, 20.0][len(open({str(counter)!r}).read()) % 2])[1]"))
         _status, report, _table = self.run_main(
-            "--quern", drifting, "--rounds", "5", "--retries", "0", "--tests", "tg8")
+            "--quern", drifting, "--rounds", "5", "--retries", "0", "--tests", "tg8", probe=True)
         self.assertEqual(report["rejected_samples"], 5)
         self.assertIn("memory read went from", report["samples"][0]["faults"][0])
 
     def test_a_quern_without_the_probe_is_said_once_and_measured(self):
         status, report, table = self.run_main(
-            "--quern", self.engine("quern", probe_status=2), "--rounds", "5", "--tests", "tg8")
+            "--quern", self.engine("quern", probe_status=2), "--rounds", "5", "--tests", "tg8", probe=True)
         self.assertEqual(status, 0)
         self.assertIn("Ceilings: exit status 2", table)
         self.assertEqual(report["samples"][0]["ceilings_before"], {})
