@@ -265,7 +265,8 @@ class WholeRunTest(unittest.TestCase):
 
     def test_a_quern_without_the_probe_is_said_once_and_measured(self):
         status, report, table = self.run_main(
-            "--quern", self.engine("quern", probe_status=2), "--rounds", "5", "--tests", "tg8", probe=True)
+            "--quern", self.engine("quern", probe_status=2), "--rounds", "5", "--tests", "tg8",
+            probe=True)
         self.assertEqual(status, 0)
         self.assertIn("Ceilings: exit status 2", table)
         self.assertEqual(report["samples"][0]["ceilings_before"], {})
