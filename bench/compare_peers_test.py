@@ -22,7 +22,7 @@ from peers import driver
 FAKE_ENGINE = """#!{python}
 import json, os, sys
 args = sys.argv[1:]
-if args[:2] == ["doctor", "--ceilings"]:
+if args[:2] == ["doctor", "--probe"]:
     figures = {{"read_gb_s": {{"value": {read}}}, "int8_amx": {{"value": 1000.0}}}}
     print(json.dumps({{"ceilings": {{"by_threads": {{args[-1]: {{"figures": figures}}}}}}}}))
     sys.exit({probe_status})

@@ -10,9 +10,8 @@ TIMEOUT_S = 30
 
 
 def probe_command(quern, threads):
-    """About half a second of measuring that stores nothing. Its answer is that of
-    `doctor --ceilings --json`, with the figures of these threads only."""
-    return [quern, "doctor", "--ceilings", "--quick", "--json", "-t", str(threads)]
+    """A second or two of measuring that stores nothing."""
+    return [quern, "doctor", "--probe", "--json", "-t", str(threads)]
 
 
 def parse_figures(text, threads):

@@ -38,19 +38,17 @@ struct BenchContext {
   const CeilingsByThreads& ceilings;
 };
 
-std::optional<ShareOfCeiling> share_of(const ModelBenchResult& result, const BenchContext& at) {
-  const Work work = bench_work(at.llm.plan(), result.bench_case, at.llm.executor().isa(),
-                               at.options.exec.activations);
-  return share_of_ceiling(result, work, at.ceilings, at.llm.executor().num_threads(),
-                          l3_cache_bytes());
-}
-
 Json row_json(const ModelBenchResult& result, const BenchContext& at) {
   const RunPlan& plan = at.llm.plan();
   const std::vector<double> rates = result.samples_ts();
   std::vector<double> ns(result.samples_ns.begin(), result.samples_ns.end());
   const ModelBenchCase& c = result.bench_case;
-  const std::optional<ShareOfCeiling> share = share_of(result, at);
+  const Work work =
+      bench_work(plan, result.bench_case, at.llm.executor().isa(), at.options.exec.activations);
+  const std::optional<ShareOfCeiling> share = share_of_ceiling(
+      result, work, at.ceilings, at.llm.executor().num_threads(), l3_cache_bytes());
+  Json operations = Json::object();
+  for (const auto& [unit, count] : work.operations) operations[std::string(cpu::unit_name(unit))] = count;
   return {{"build_commit", QUERN_VERSION},
           {"cpu_info", cpu_model()},
           {"gpu_info", ""},
@@ -79,6 +77,8 @@ Json row_json(const ModelBenchResult& result, const BenchContext& at) {
           {"isa", at.llm.executor().isa()},
           {"dtype", main_dtype(plan)},
           {"kv_cache_dtype", plan.shape.kv_dtype.name()},
+          {"work_bytes", work.bytes},
+          {"work_operations", std::move(operations)},
           {"share_of_ceiling", share ? Json(share->share) : Json()},
           {"ceiling", share ? Json(share->ceiling) : Json()}};
 }
