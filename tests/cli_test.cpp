@@ -63,7 +63,7 @@ TEST(Cli, FailuresHaveTheStatusAndTheWordOfTheirCause) {
   expect_failure({"show", "/nonexistent/model"}, 3, "not_found", "/nonexistent/model");
   expect_failure({"run", "demo", "x", "--isa", "avx512fp16"}, 5, "unsupported", "avx512fp16");
   expect_failure({"run", "demo", "x", "--executor", "abacus"}, 5, "unsupported", "abacus");
-  expect_failure({"run", "demo", "x", "--dtype", "w8a8"}, 5, "unsupported", "w8a8");
+  expect_failure({"run", "demo", "x", "--kv-cache-dtype", "w8a8"}, 5, "unsupported", "w8a8");
   expect_failure({"run", "demo", "x", "--executor", "reference", "--weight-cache", "/tmp"}, 5,
                  "unsupported", "--weight-cache");
   expect_failure({"run", "demo", "x", "--max-model-len", "1000000"}, 6, "does_not_fit", "1000000");

@@ -250,6 +250,10 @@ TEST_F(Quantize, TypesThatTheTargetHasNoFormForAreRefused) {
   const std::string in = repository_model("golden/llama");
   expect_failure({in, path("folder"), "--dtype", "q8_0"}, 5, "unsupported", "q8_0");
   expect_failure({in, path("a.gguf"), "--dtype", "w8a8"}, 2, "usage", "w8a8");
+  for (const std::string type : {"w8a8", "fp8_e4m3"}) {
+    expect_failure({in, path("a.gguf"), "--dtype", "q8_0", "--keep", "ffn_up=" + type}, 5,
+                   "unsupported", type);
+  }
   expect_failure({golden_gguf("llama"), path("folder"), "--dtype", "f32"}, 5, "unsupported",
                  "Hugging Face folder");
   expect_failure({repository_model("golden/gpt2"), path("folder"), "--dtype", "w8a8"}, 5,
@@ -257,6 +261,31 @@ TEST_F(Quantize, TypesThatTheTargetHasNoFormForAreRefused) {
   quantize(in, "w8a8", {"--dtype", "w8a8"});
   expect_failure({path("w8a8"), path("folder"), "--dtype", "f16"}, 5, "unsupported", "quantised");
   EXPECT_EQ(names(), std::set<std::string>{"w8a8"});
+}
+
+TEST_F(Quantize, AFolderOfW8A8RunsIsShownAndBecomesAFile) {
+  quantize(repository_model("golden/llama"), "w8a8", {"--dtype", "w8a8"});
+  const Json shown = parsed(run_quern({"show", path("w8a8"), "--json"}).out);
+  EXPECT_EQ(shown["supported"], true);
+  EXPECT_EQ(types(container(path("w8a8/model.safetensors")))["model.layers.0.mlp.up_proj.weight"],
+            "I8");
+  quantize(path("w8a8"), "a.gguf", {"--dtype", "f32"});
+  EXPECT_EQ(greedy(path("w8a8")), greedy(path("a.gguf")));
+  // Activations of eight bits, as the scheme has it, whether quantised before or while loading.
+  const auto words = [&](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"run", model, "--prompts", "-"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result =
+        run_quern(arguments,
+                  "{\"prompt_token_ids\":[5,17,200,33,8],\"max_tokens\":24,\"temperature\":0,"
+                  "\"ignore_eos\":true,\"logprobs\":1}\n");
+    EXPECT_EQ(result.status, 0) << result.err;
+    const Json answer = parsed(result.out);
+    return Json{answer["token_ids"], answer["logprobs"]};
+  };
+  const Json answer = words(path("w8a8"), {});
+  EXPECT_EQ(words(repository_model("golden/llama"), {"--dtype", "w8a8"}), answer);
+  EXPECT_NE(words(path("w8a8"), {"--activations", "f32"})[1], answer[1]);
 }
 
 TEST_F(Quantize, WrongArgumentsAreNamed) {

@@ -28,7 +28,8 @@ constexpr Flag kFlags[] = {
     {"--dtype-override", "", kRepeatable, kLoad, "REGEX=TYPE",
      "for weights whose name matches; the first match wins"},
     {"--activations", "", kValue, kLoad, "KIND",
-     "auto (int8 blocks of 32 with quantised weights, else f32), f32, int8"},
+     "auto (int8 with quantised weights, in blocks of 32 or for w8a8 by token, else f32), f32, "
+     "int8"},
     {"--kv-cache-dtype", "-ctk --cache-type-k", kValue, kLoad, "TYPE",
      "auto (by the type of most weight bytes), f32, f16, bf16, q8_0, q4_0, fp8_e4m3"},
     {"--max-model-len", "-c --ctx-size", kValue, kLoad, "N",

@@ -57,17 +57,6 @@ Result<std::optional<DType>> read_dtype(const Arguments& arguments, std::string_
   if (!word || *word == "auto") return std::optional<DType>();
   const std::optional<DType> dtype = DType::from_name(*word);
   if (dtype) return dtype;
-  // Words of the contract whose formats come later are known and refused as such.
-  constexpr std::string_view kLater[] = {"w8a8"};
-  for (const std::string_view later : kLater) {
-    if (*word != later) continue;
-    return Error{.code = ErrorCode::kUnsupported,
-                 .message = cat(name, " ", *word,
-                                ": this build does not have that type; it has: ", dtype_names()),
-                 .what = std::string(name),
-                 .found = *word,
-                 .wanted = dtype_names()};
-  }
   return bad_value(name, *word, cat("auto, ", dtype_names()));
 }
 

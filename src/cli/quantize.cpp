@@ -13,15 +13,11 @@ namespace {
 
 Result<QuantizeOptions> read_options(const Arguments& arguments) {
   QuantizeOptions options;
-  options.w8a8 = arguments.text("--dtype") == "w8a8";
-  if (!options.w8a8) {
-    ASSIGN_OR_RETURN(const std::optional<DType> dtype, read_dtype(arguments, "--dtype"));
-    if (!dtype) {
-      return bad_value("--dtype", arguments.text("--dtype").value_or("missing"),
-                       cat(dtype_names(), ", w8a8"));
-    }
-    options.dtype = *dtype;
+  ASSIGN_OR_RETURN(const std::optional<DType> dtype, read_dtype(arguments, "--dtype"));
+  if (!dtype) {
+    return bad_value("--dtype", arguments.text("--dtype").value_or("missing"), dtype_names());
   }
+  options.dtype = *dtype;
   for (const std::string& text : arguments.texts("--keep")) {
     ASSIGN_OR_RETURN(DTypeOverride rule, parse_dtype_override(text, "--keep"));
     options.keep.push_back(std::move(rule));

@@ -15,6 +15,15 @@ int64_t kv_bytes_per_token(const Program& program, int32_t group, DType kv_dtype
 }
 
 Result<void> check_kv_heads(const Program& program, DType kv_dtype) {
+  if (kv_dtype.scales_rows() && !program.kv_layers.empty()) {
+    return Error{.code = ErrorCode::kUnsupported,
+                 .message = cat("--kv-cache-dtype ", kv_dtype.name(),
+                                ": is a type of weights alone; choose f16, bf16, f32 or fp8_e4m3"),
+                 .what = "--kv-cache-dtype",
+                 .found = std::string(kv_dtype.name()),
+                 .wanted = "a type of keys and values",
+                 .try_next = "--kv-cache-dtype f16"};
+  }
   for (const KvLayer& layer : program.kv_layers) {
     if (kv_dtype.fits_row(layer.head_dim)) continue;
     const std::string wanted = cat("a multiple of ", kv_dtype.block_values());

@@ -105,8 +105,8 @@ class Invariance : public testing::TestWithParam<std::string> {};
 
 TEST_P(Invariance, TheBitsOfAnAnswerDependOnTheRequestAlone) {
   const Model model = golden_model(GetParam());
-  for (const DType dtype :
-       {DType::of<F32>(), DType::of<BF16>(), DType::of<Q8_0>(), DType::of<Q4_0>()}) {
+  for (const DType dtype : {DType::of<F32>(), DType::of<BF16>(), DType::of<Q8_0>(),
+                            DType::of<Q4_0>(), DType::of<W8A8>()}) {
     for (const cpu::Isa isa : cpu::available_isas()) {
       SCOPED_TRACE(cat(dtype.name(), " ", cpu::isa_name(isa)));
       RunOptions options = small_run(dtype);
@@ -120,8 +120,8 @@ TEST_P(Invariance, TheBitsOfAnAnswerDependOnTheRequestAlone) {
 
 TEST_P(Invariance, IntegerFormatsGiveTheSameBitsOnEveryLevel) {
   const Model model = golden_model(GetParam());
-  for (const DType dtype :
-       {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<Q5_0>()}) {
+  for (const DType dtype : {DType::of<Q8_0>(), DType::of<Q4_0>(), DType::of<Q4_1>(),
+                            DType::of<Q5_0>(), DType::of<W8A8>()}) {
     std::optional<Answer> expected;
     for (const cpu::Isa isa : cpu::available_isas()) {
       RunOptions options = small_run(dtype);

@@ -1,11 +1,15 @@
 // Every architecture against what transformers recorded of it, from both file formats, on both
 // executors.
 
+#include <unistd.h>
+
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "exec/cpu/isa.h"
 #include "llm/golden_models.h"
+#include "models/quantize.h"
 
 namespace quern {
 namespace {
@@ -112,8 +116,9 @@ TEST_P(Parity, LogitsAndGreedyTokensAreThoseOfTransformersInF32) {
 
 TEST_P(Parity, TheCpuComputesEachFormatAsTheReferenceDoes) {
   const Model model = golden_model(GetParam());
-  for (const DType dtype : {DType::of<BF16>(), DType::of<F16>(), DType::of<Q8_0>(),
-                            DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<Q5_0>()}) {
+  for (const DType dtype :
+       {DType::of<BF16>(), DType::of<F16>(), DType::of<Q8_0>(), DType::of<Q4_0>(),
+        DType::of<Q4_1>(), DType::of<Q5_0>(), DType::of<W8A8>()}) {
     const auto reference = load(model, "reference", dtype);
     // Weights alone quantised: the same numbers in another order of summation.
     const auto exact = load(model, "cpu", dtype, Activations::kF32);
@@ -125,6 +130,42 @@ TEST_P(Parity, TheCpuComputesEachFormatAsTheReferenceDoes) {
       EXPECT_LT(divergence(expected, last_logits(*fast, c.prompt_token_ids)), 0.5) << dtype.name();
     }
   }
+}
+
+// A folder that was quantised and a model that is quantised while loading are the same numbers, so
+// that the answers have the same bits; and they are what the reference makes of the folder.
+TEST(W8A8Parity, AFolderGivesTheBitsOfTheModelQuantisedWhileLoading) {
+  const auto place = std::filesystem::temp_directory_path() / cat("quern-w8a8-", ::getpid());
+  for (const std::string name : {"llama", "llama-tied", "qwen2", "gemma3"}) {
+    const Model floats = golden_model(name);
+    auto files = open_model_files(floats.files.location.folder.string(), {});
+    const auto written =
+        quantize_model(*std::move(files), place, {.dtype = DType::of<W8A8>(), .force = true});
+    ASSERT_TRUE(written) << written.error().message;
+    const auto folder = open_model(place.string(), {});
+    ASSERT_TRUE(folder) << folder.error().message;
+    const auto logits = [](const Model& model, const std::string& executor,
+                           std::optional<DType> dtype, Activations activations) {
+      RunOptions options = small_run(dtype);
+      options.executor = executor;
+      options.exec.activations = activations;
+      options.extra_wanted_rows = 32;
+      options.kv_cache_dtype = DType::of<F32>();
+      const auto llm = Llm::load(model, options);
+      EXPECT_TRUE(llm) << llm.error().message;
+      return last_logits(**llm, {5, 9, 17, 3, 44, 8, 21, 30, 2, 11});
+    };
+    const auto as_stored = logits(*folder, "cpu", std::nullopt, Activations::kAuto);
+    EXPECT_EQ(as_stored, logits(floats, "cpu", DType::of<W8A8>(), Activations::kAuto)) << name;
+    const auto expected = logits(*folder, "reference", std::nullopt, Activations::kAuto);
+    EXPECT_EQ(expected, logits(floats, "reference", DType::of<W8A8>(), Activations::kAuto)) << name;
+    EXPECT_LT(largest_difference(logits(*folder, "cpu", std::nullopt, Activations::kF32), expected),
+              5e-3)
+        << name;
+    EXPECT_GT(largest_difference(as_stored, expected), 0.0) << name;
+    EXPECT_LT(divergence(expected, as_stored), 0.05) << name;
+  }
+  std::filesystem::remove_all(place);
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, Parity,

@@ -1,7 +1,8 @@
 #include "models/checkpoint_weights.h"
 
 #include <algorithm>
-#include <set>
+#include <cmath>
+#include <cstring>
 
 #include "base/cat.h"
 #include "base/ensure.h"
@@ -54,12 +55,31 @@ Error wrong_shape(std::string_view what, const TensorInfo& tensor,
                .wanted = shape_text(wanted)};
 }
 
+constexpr std::string_view kSignedBytes = "I8";
+
+Error bad_scales(std::string_view what, std::string_view name, std::string_view found,
+                 std::string_view wanted) {
+  return Error{.code = ErrorCode::kBadFile,
+               .message = cat(what, ": tensor ", name, " is ", found, ", wanted ", wanted,
+                              "; the file is damaged, fetch it again"),
+               .what = std::string(name),
+               .found = std::string(found),
+               .wanted = std::string(wanted)};
+}
+
 bool skipped(const Architecture& architecture, std::string_view name) {
   return std::ranges::any_of(architecture.skipped,
                              [&](std::string_view end) { return name.ends_with(end); });
 }
 
 }  // namespace
+
+float CheckpointWeights::Bound::scale(const Checkpoint& checkpoint, int64_t row) const {
+  const DType type = *scales->dtype;
+  float value = 0;
+  type.decode_row(checkpoint.bytes(*scales).data() + row * type.row_bytes(1), {&value, 1});
+  return value;
+}
 
 Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
                                                   const Checkpoint& checkpoint,
@@ -107,6 +127,12 @@ Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
     if (bound.transform == Transform::kTranspose) shape = {weight.cols, weight.rows};
     if (weight.kind == WeightDecl::Kind::kVector) shape = {weight.cols};
     if (tensor->shape != shape) return wrong_shape(what, *tensor, shape);
+    const bool is_matrix = weight.kind == WeightDecl::Kind::kMatrix;
+    if (config.w8a8 && is_matrix && tensor->type_name == kSignedBytes) {
+      RETURN_IF_ERROR(weights.bind_scales(what, bound, used));
+      weights.bound_.push_back(bound);
+      continue;
+    }
     if (!tensor->dtype) {
       return Error{
           .code = ErrorCode::kUnsupported,
@@ -123,6 +149,17 @@ Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
     weights.bound_.push_back(bound);
   }
 
+  if (config.w8a8 && std::ranges::none_of(weights.bound_, [](const Bound& bound) {
+        return bound.scales != nullptr;
+      })) {
+    return Error{.code = ErrorCode::kBadFile,
+                 .message = cat(what,
+                                ": quantization_config says that weights are signed bytes, and no "
+                                "matrix is; config and weights belong to different models"),
+                 .what = "quantization_config",
+                 .found = "no matrix of type I8",
+                 .wanted = "matrices of type I8"};
+  }
   for (const TensorInfo& tensor : checkpoint.tensors()) {
     if (used.contains(tensor.name) || skipped(architecture, tensor.name)) continue;
     if (format == Format::kGguf) {
@@ -143,10 +180,59 @@ Result<CheckpointWeights> CheckpointWeights::bind(const Program& program,
   return weights;
 }
 
+Result<void> CheckpointWeights::bind_scales(std::string_view what, Bound& bound,
+                                            std::set<std::string_view>& used) {
+  const TensorInfo& tensor = *bound.tensor;
+  bound.dtype = DType::of<W8A8>();
+  bound.data = checkpoint_->bytes(tensor).data();
+  if (bound.transform != Transform::kNone || !bound.dtype.fits_row(bound.cols)) {
+    const std::string wanted = cat("[out, in], at most ", W8A8::kMaxRowValues, " in");
+    return Error{.code = ErrorCode::kUnsupported,
+                 .message = cat(what, ": tensor ", tensor.name, " of signed bytes is ",
+                                shape_text(tensor.shape), ", quern multiplies them as ", wanted),
+                 .what = tensor.name,
+                 .found = shape_text(tensor.shape),
+                 .wanted = wanted};
+  }
+  const std::string name = tensor.name + "_scale";
+  const TensorInfo* const scales = checkpoint_->find(name);
+  if (scales == nullptr) return missing_tensor(what, name);
+  const std::vector<int64_t> shape = {bound.rows, 1};
+  if (scales->shape != shape) return wrong_shape(what, *scales, shape);
+  constexpr std::string_view kWanted = "f32, f16 or bf16";
+  const std::optional<DType> type = scales->dtype;
+  if (type != DType::of<F32>() && type != DType::of<F16>() && type != DType::of<BF16>()) {
+    return bad_scales(what, name, cat("of type ", scales->type_name), kWanted);
+  }
+  bound.scales = scales;
+  for (int64_t row = 0; row < bound.rows; ++row) {
+    const float scale = bound.scale(*checkpoint_, row);
+    if (!std::isfinite(scale)) {
+      return bad_scales(what, name, cat(scale, " at row ", row), "a finite number");
+    }
+  }
+  used.insert(scales->name);
+  if (const TensorInfo* zeros = checkpoint_->find(tensor.name + "_zero_point")) {
+    const auto bytes = checkpoint_->bytes(*zeros);
+    if (std::ranges::any_of(bytes, [](std::byte b) { return b != std::byte{0}; })) {
+      return bad_scales(what, zeros->name, "not zero", "zeros, as symmetric weights have");
+    }
+    used.insert(zeros->name);
+  }
+  return {};
+}
+
 DType CheckpointWeights::stored_dtype(WeightId weight) const { return bound(weight).dtype; }
 
-const std::byte* CheckpointWeights::stored_row(WeightId weight, int64_t row) const {
+const std::byte* CheckpointWeights::stored_row(WeightId weight, int64_t row,
+                                               std::byte* room) const {
   const Bound& from = bound(weight);
+  if (from.scales != nullptr) {
+    const float scale = from.scale(*checkpoint_, row);
+    std::memcpy(room, &scale, sizeof(scale));
+    std::memcpy(room + sizeof(scale), from.data + row * from.cols, static_cast<size_t>(from.cols));
+    return room;
+  }
   if (from.transform == Transform::kTranspose || from.transform == Transform::kSubtractOne) {
     return nullptr;
   }
@@ -186,8 +272,9 @@ void CheckpointWeights::decode_rows(WeightId weight, int64_t first, Matrix<float
     return;
   }
   const int64_t row_bytes = from.dtype.row_bytes(from.cols);
+  std::vector<std::byte> room(from.scales != nullptr ? static_cast<size_t>(row_bytes) : 0);
   for (int64_t i = 0; i < out.rows; ++i) {
-    const std::byte* row = stored_row(weight, first + i);
+    const std::byte* row = stored_row(weight, first + i, room.data());
     if (row == nullptr) row = from.data + (first + i) * row_bytes;
     from.dtype.decode_row(row, {out.row(i), cols});
     if (from.transform != Transform::kSubtractOne) continue;

@@ -83,8 +83,8 @@ TEST(CheckpointWeights, PermutedRowsAreStillRowsOfTheFile) {
     if (!permutes || weight.kind != WeightDecl::Kind::kMatrix) continue;
     ++permuted;
     for (int64_t row = 0; row < weight.rows; ++row) {
-      const std::byte* a = one->weights->stored_row(id, row);
-      const std::byte* b = other->weights->stored_row(id, row);
+      const std::byte* a = one->weights->stored_row(id, row, nullptr);
+      const std::byte* b = other->weights->stored_row(id, row, nullptr);
       ASSERT_NE(b, nullptr);
       ASSERT_EQ(std::memcmp(a, b, static_cast<size_t>(weight.cols) * 4), 0) << weight.name << row;
     }
@@ -99,7 +99,7 @@ TEST(CheckpointWeights, AnyRangeOfRowsOfATransposedMatrixDecodes) {
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightId id{static_cast<int32_t>(i)};
     if (model->weights->transform(id) != Transform::kTranspose) continue;
-    EXPECT_EQ(model->weights->stored_row(id, 0), nullptr);
+    EXPECT_EQ(model->weights->stored_row(id, 0, nullptr), nullptr);
     const WeightDecl& weight = program.weight(id);
     const auto whole = decode_all(*model->weights, program, id);
     // As the file has it: [in, out].

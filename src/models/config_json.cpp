@@ -4,6 +4,7 @@
 #include "base/cat.h"
 #include "models/config_fields.h"
 #include "models/model_config.h"
+#include "models/quantization_config.h"
 
 // config.json, in the spellings of all versions of transformers. Every field in it is one of: read
 // into ModelConfig; known not to change the numbers; supported only at values that change nothing;
@@ -53,7 +54,7 @@ constexpr FlagField kOwnFlags[] = {
 constexpr std::string_view kReadElsewhere[] = {
     "architectures", "model_type",   "hidden_act",      "layer_types",
     "rope_theta",    "rope_scaling", "rope_parameters", "original_max_position_embeddings",
-    "bos_token_id",  "eos_token_id", "pad_token_id",
+    "bos_token_id",  "eos_token_id", "pad_token_id",    "quantization_config",
 };
 
 constexpr FieldRule kCommonRules[] = {
@@ -164,7 +165,6 @@ constexpr FieldRule kCommonRules[] = {
     {"pruned_heads", "[null,{}]"},
     {"qk_layernorm", "[null,false]"},
     {"qk_norm", "[null,false]"},
-    {"quantization_config", "[null]"},
     {"query_pre_attn_scalar", "[null]"},
     {"residual_multiplier", "[null,1]"},
     {"rope_interleaved", "[null,false]"},
@@ -454,6 +454,10 @@ Result<ModelConfig> read_config_json(const Json& json, std::string_view what) {
   RETURN_IF_ERROR(read_activation(fields, *architecture, what, config));
   RETURN_IF_ERROR(read_layer_types(fields, *architecture, what, config));
   RETURN_IF_ERROR(read_rope(fields, *architecture, what, config));
+  if (const Json* quantization = fields.find("quantization_config")) {
+    RETURN_IF_ERROR(check_quantization_config(*quantization, what, architecture->name));
+    config.w8a8 = true;
+  }
   // Where the bias is a choice it is one for all four products.
   if (architecture->owns("attention_bias")) config.attention_output_bias = config.attention_bias;
   RETURN_IF_ERROR(complete_config(config, what));

@@ -185,7 +185,7 @@ TEST(ConfigJson, FieldsThatWouldChangeTheNumbersAreRefusedByName) {
                  "add_cross_attention");
   expect_refused(with(kQwen2, R"({"attention_bias":false})"), kUnsupported, "attention_bias");
   expect_refused(with(kLlama, R"({"quantization_config":{"quant_method":"gptq"}})"), kUnsupported,
-                 "quantization_config");
+                 "quantization_config.quant_method");
   expect_refused(with(kGemma3, R"({"layer_types":["full_attention","linear_attention"]})"),
                  kUnsupported, "layer_types", "sliding_attention");
   expect_refused(with(kLlama, R"({"clip_qkv":8})"), kUnsupported, "clip_qkv");

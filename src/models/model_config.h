@@ -70,6 +70,8 @@ struct ModelConfig {
   bool scale_attn_weights = true;        // GPT-2
   bool scale_attn_by_inverse_layer_idx = false;
 
+  bool w8a8 = false;  // quantization_config: products may be stored as signed bytes with scales
+
   /// The end tokens that transformers assumes where no file names one.
   std::vector<int32_t> default_eos_token_ids = {};
 

@@ -166,6 +166,14 @@ Result<QuantizeReport> quantize_to_gguf(ModelFiles files, const fs::path& out,
   int64_t num_values = 0;
   for (const TensorStream& tensor : content.tensors) {
     GgufTensor head{.name = tensor.name, .type = 0, .shape = tensor.shape};
+    if (tensor.to && tensor.to->gguf_type() < 0) {
+      return Error{.code = ErrorCode::kUnsupported,
+                   .message = cat("tensor ", tensor.name, ": GGUF has no type ", tensor.to->name(),
+                                  "; choose another"),
+                   .what = tensor.name,
+                   .found = std::string(tensor.to->name()),
+                   .wanted = "a type of GGUF"};
+    }
     if (tensor.to) {
       head.type = static_cast<uint32_t>(tensor.to->gguf_type());
     } else {
@@ -228,7 +236,7 @@ Result<QuantizeReport> quantize_to_gguf(ModelFiles files, const fs::path& out,
 Result<QuantizeReport> quantize_model(ModelFiles files, const fs::path& out,
                                       const QuantizeOptions& options) {
   if (out.extension() != ".gguf") return quantize_to_folder(std::move(files), out, options);
-  if (options.w8a8) {
+  if (options.dtype == DType::of<W8A8>()) {
     return bad_target(out, "is a GGUF file, which has no form for w8a8", "name a folder");
   }
   RETURN_IF_ERROR(check_file_target(*files.checkpoint, out, options.force));

@@ -13,9 +13,7 @@
 namespace quern {
 
 struct QuantizeOptions {
-  DType dtype = DType::of<F32>();  // of all matrices
-  /// Instead: signed bytes with a scale per row, for activations quantised per token; folders only.
-  bool w8a8 = false;
+  DType dtype = DType::of<F32>();        // of all matrices; w8a8 of all products, folders only
   std::vector<DTypeOverride> keep = {};  // but these; see DTypeRules
   bool force = false;                    // replace what stands at the target
   int threads = 1;

@@ -1,7 +1,6 @@
 // A Hugging Face folder as the target: the same tensors under the same names, in other types.
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <set>
@@ -87,24 +86,6 @@ TensorStream stream_of(const Checkpoint& checkpoint, const TensorInfo& tensor) {
   return stream;
 }
 
-/// The scale of a row for levels -127 .. 127.
-float int8_scale(std::span<const float> row) {
-  float amax = 0.0f;
-  for (const float value : row) amax = std::max(amax, std::abs(value));
-  return amax / 127.0f;
-}
-
-void encode_int8(std::span<const float> row, std::byte* out) {
-  const float scale = int8_scale(row);
-  const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
-  for (size_t i = 0; i < row.size(); ++i) {
-    const float level = row[i] * inverse;
-    // NaN fails both comparisons: it becomes -127, never an undefined conversion.
-    const float bounded = level > -127.0f ? std::min(level, 127.0f) : -127.0f;
-    out[i] = static_cast<std::byte>(static_cast<int8_t>(std::nearbyint(bounded)));
-  }
-}
-
 /// X.weight as signed bytes and X.weight_scale, one a row: y[n] = scale[n] * sum over k of q[n, k]
 /// * x[k].
 void add_int8(const Checkpoint& checkpoint, const TensorInfo& tensor, NewModel& out) {
@@ -117,14 +98,16 @@ void add_int8(const Checkpoint& checkpoint, const TensorInfo& tensor, NewModel& 
     std::vector<float> row(static_cast<size_t>(cols));
     for (int64_t i = 0; i < column.rows; ++i) {
       decode(first + i, {row.data(), 1, cols, cols});
-      column.row(i)[0] = int8_scale(row);
+      column.row(i)[0] = W8A8::scale_of(row);
     }
   };
   scales.release = [] {};
   out.tensors.push_back(std::move(scales));
   out.types.push_back(F32::kSafetensorsName);
   TensorStream bytes = stream_of(checkpoint, tensor);
-  bytes.int8_row = encode_int8;
+  bytes.int8_row = [](std::span<const float> row, std::byte* to) {
+    W8A8::quantise(row, W8A8::scale_of(row), to);
+  };
   out.tensors.push_back(std::move(bytes));
   out.types.emplace_back("I8");
 }
@@ -232,7 +215,7 @@ Result<NewModel> plan_w8a8(ModelFiles files, const QuantizeOptions& options) {
     if (kept && !kept->is_float()) {
       return unsupported(kept->name(), "beside w8a8 a folder takes f32, f16 and bf16");
     }
-    if (is_product && !kept) {
+    if (is_product && !kept && DType::of<W8A8>().fits_row(tensor.shape[1])) {
       add_int8(checkpoint, tensor, out);
       continue;
     }
@@ -288,8 +271,9 @@ Result<QuantizeReport> quantize_to_folder(ModelFiles files, const fs::path& targ
     return unsupported(folder.string(), "is quantised already; start from the model as trained");
   }
   RETURN_IF_ERROR(check_folder_target(checkpoint, out, options.force));
-  ASSIGN_OR_RETURN(const NewModel content, options.w8a8 ? plan_w8a8(std::move(files), options)
-                                                        : plan_floats(files, options));
+  ASSIGN_OR_RETURN(const NewModel content, options.dtype == DType::of<W8A8>()
+                                               ? plan_w8a8(std::move(files), options)
+                                               : plan_floats(files, options));
 
   QuantizeReport report;
   std::vector<SafetensorsTensor> heads;

@@ -107,8 +107,7 @@ TEST(QuantizeModel, AFolderOfTheSameTypeHoldsTheSameNumbers) {
 TEST(QuantizeModel, W8A8IsWithinHalfAStepOfEachRow) {
   const TemporaryFolder folder;
   const auto out = folder.path() / "w8a8";
-  QuantizeOptions options;
-  options.w8a8 = true;
+  const QuantizeOptions options{.dtype = DType::of<W8A8>()};
   const QuantizeReport report = quantize(golden("llama"), out, options);
   EXPECT_LT(report.bits_per_weight, 20.0);  // head and embeddings of a tiny model weigh
   const auto from = Checkpoint::open(golden("llama"));

@@ -1,6 +1,7 @@
 #include "models/weight_types.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/cat.h"
 
@@ -21,6 +22,18 @@ Result<bool> matches(const Pattern& pattern, std::string_view name) {
   PatternFuel fuel(name.size());
   RETURN_IF_ERROR(pattern.find_all(name, fuel, spans));
   return !spans.empty();
+}
+
+/// Tables of which rows are taken, and the head: left as they are where the products between them
+/// are to have one scale a row, as whoever makes such files leaves them.
+std::set<int32_t> tables_and_heads(const Program& program) {
+  std::set<int32_t> weights;
+  for (const Step& step : program.steps) {
+    if (const auto* embed = std::get_if<Embed>(&step)) weights.insert(embed->table.index);
+    if (const auto* add = std::get_if<AddPositions>(&step)) weights.insert(add->table.index);
+    if (const auto* head = std::get_if<Head>(&step)) weights.insert(head->weight.index);
+  }
+  return weights;
 }
 
 }  // namespace
@@ -93,6 +106,8 @@ Result<WeightChoice> choose_weight_types(const Program& program, const Checkpoin
                                          std::span<const DTypeOverride> overrides) {
   ASSIGN_OR_RETURN(DTypeRules rules, DTypeRules::compile(overrides));
   WeightChoice choice;
+  const bool scales_rows = dtype && dtype->scales_rows();
+  const std::set<int32_t> left = scales_rows ? tables_and_heads(program) : std::set<int32_t>();
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDecl& weight = program.weights[i];
     if (weight.kind == WeightDecl::Kind::kVector) {
@@ -102,7 +117,9 @@ Result<WeightChoice> choose_weight_types(const Program& program, const Checkpoin
     const WeightId id{static_cast<int32_t>(i)};
     ASSIGN_OR_RETURN(const std::optional<DType> ruled,
                      rules.find({weight.name, weights.tensor(id).name}));
-    const DType asked = ruled.value_or(dtype.value_or(weights.stored_dtype(id)));
+    const DType stored = weights.stored_dtype(id);
+    const DType general = left.contains(id.index) ? stored : dtype.value_or(stored);
+    const DType asked = ruled.value_or(general);
     const DType used = fitting_dtype(asked, weight.cols);
     if (used != asked) {
       choice.fallbacks.push_back({.name = weight.name, .wanted = asked, .used = used});

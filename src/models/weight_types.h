@@ -67,8 +67,9 @@ struct WeightChoice {
 };
 
 /// The type each weight is held in: the first override that matches, else `dtype`, else as stored.
-/// Where that does not fit the row: q8_0, where that does not either: f16. Vectors are f32. kUsage
-/// for an override that is no regular expression or that matches no matrix of the model.
+/// Where that does not fit the row: q8_0, where that does not either: f16. Vectors are f32. Where
+/// `dtype` scales whole rows, tables and the head stay as stored unless an override names them.
+/// kUsage for an override that is no regular expression or that matches no matrix of the model.
 Result<WeightChoice> choose_weight_types(const Program& program, const CheckpointWeights& weights,
                                          std::optional<DType> dtype,
                                          std::span<const DTypeOverride> overrides);

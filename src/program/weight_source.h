@@ -20,8 +20,9 @@ class WeightSource {
   /// How the file stores the weight.
   virtual DType stored_dtype(WeightId weight) const = 0;
   /// The stored bytes of one row, as they are, or nullptr where the stored rows are not the
-  /// Program's rows (transposed, shifted); then decode_rows is the only way.
-  virtual const std::byte* stored_row(WeightId weight, int64_t row) const = 0;
+  /// Program's rows (transposed, shifted); then decode_rows is the only way. What a file keeps
+  /// apart, values and their scale, is put together in `room`, which has that type's row_bytes.
+  virtual const std::byte* stored_row(WeightId weight, int64_t row, std::byte* room) const = 0;
   /// out[i, :] = row first + i, as fp32; `out` is [count, cols of the weight].
   virtual void decode_rows(WeightId weight, int64_t first, Matrix<float> out) const = 0;
   /// A hash that changes with what is stored; 0 where that cannot be told.

@@ -22,17 +22,36 @@ constexpr std::string_view safetensors_name_of() {
   return {};
 }
 
+template <typename Format>
+constexpr int row_scale_bytes_of() {
+  if constexpr (kScalesRows<Format>) return Format::kRowScaleBytes;
+  return 0;
+}
+
+template <typename Format>
+constexpr int64_t max_row_values_of() {
+  if constexpr (kScalesRows<Format>) return Format::kMaxRowValues;
+  return INT64_MAX;
+}
+
 struct FormatRow {
   std::string_view name, alias, safetensors_name;
-  int gguf_type, block_values, block_bytes;
+  int gguf_type, block_values, block_bytes, row_scale_bytes;
+  int64_t max_row_values;
 };
 
 template <size_t... I>
 constexpr auto make_rows(std::index_sequence<I...>) {
   return std::to_array<FormatRow>({[] {
     using Format = std::tuple_element_t<I, Formats>;
-    return FormatRow{Format::kName,     alias_of<Format>(),   safetensors_name_of<Format>(),
-                     Format::kGgufType, Format::kBlockValues, sizeof(Format)};
+    return FormatRow{Format::kName,
+                     alias_of<Format>(),
+                     safetensors_name_of<Format>(),
+                     Format::kGgufType,
+                     Format::kBlockValues,
+                     sizeof(Format),
+                     row_scale_bytes_of<Format>(),
+                     max_row_values_of<Format>()};
   }()...});
 }
 
@@ -73,16 +92,30 @@ std::string_view DType::name() const { return kRows[index_].name; }
 int DType::gguf_type() const { return kRows[index_].gguf_type; }
 int64_t DType::block_values() const { return kRows[index_].block_values; }
 int64_t DType::block_bytes() const { return kRows[index_].block_bytes; }
+bool DType::is_float() const { return block_values() == 1 && !scales_rows(); }
+bool DType::scales_rows() const { return kRows[index_].row_scale_bytes > 0; }
+
+bool DType::fits_row(int64_t values) const {
+  return values % block_values() == 0 && values <= kRows[index_].max_row_values;
+}
+
+int64_t DType::row_bytes(int64_t values) const {
+  return values / block_values() * block_bytes() + kRows[index_].row_scale_bytes;
+}
 
 void DType::decode_row(const std::byte* row, std::span<float> out) const {
   ENSURE(fits_row(static_cast<int64_t>(out.size())), name(), " row of ", out.size());
   visit_format(index_, [&]<typename Format>() {
-    for (size_t begin = 0; begin < out.size(); begin += Format::kBlockValues) {
-      Format block;
-      std::memcpy(&block, row, sizeof(Format));
-      row += sizeof(Format);
-      for (int i = 0; i < Format::kBlockValues; ++i) {
-        out[begin + static_cast<size_t>(i)] = block.decode(i);
+    if constexpr (kScalesRows<Format>) {
+      Format::decode_row(row, out);
+    } else {
+      for (size_t begin = 0; begin < out.size(); begin += Format::kBlockValues) {
+        Format block;
+        std::memcpy(&block, row, sizeof(Format));
+        row += sizeof(Format);
+        for (int i = 0; i < Format::kBlockValues; ++i) {
+          out[begin + static_cast<size_t>(i)] = block.decode(i);
+        }
       }
     }
   });
@@ -91,11 +124,15 @@ void DType::decode_row(const std::byte* row, std::span<float> out) const {
 void DType::encode_row(std::span<const float> x, std::byte* row) const {
   ENSURE(fits_row(static_cast<int64_t>(x.size())), name(), " row of ", x.size());
   visit_format(index_, [&]<typename Format>() {
-    constexpr size_t kValues = Format::kBlockValues;
-    for (size_t begin = 0; begin < x.size(); begin += kValues) {
-      const Format block = Format::encode(x.subspan(begin).template first<kValues>());
-      std::memcpy(row, &block, sizeof(Format));
-      row += sizeof(Format);
+    if constexpr (kScalesRows<Format>) {
+      Format::encode_row(x, row);
+    } else {
+      constexpr size_t kValues = Format::kBlockValues;
+      for (size_t begin = 0; begin < x.size(); begin += kValues) {
+        const Format block = Format::encode(x.subspan(begin).template first<kValues>());
+        std::memcpy(row, &block, sizeof(Format));
+        row += sizeof(Format);
+      }
     }
   });
 }

@@ -29,13 +29,15 @@ class DType {
   int gguf_type() const;  ///< -1 where GGUF has no such type
   int64_t block_values() const;
   int64_t block_bytes() const;
-  /// True where one block holds one value: no rounding shared between neighbours.
-  bool is_float() const { return block_values() == 1; }
+  /// True where a value stands alone: no rounding shared between neighbours.
+  bool is_float() const;
+  /// True where a row has one scale, which its stored bytes begin with.
+  bool scales_rows() const;
 
-  /// Whether a row of `values` is a whole number of blocks.
-  bool fits_row(int64_t values) const { return values % block_values() == 0; }
+  /// Whether a row of `values` is a whole number of blocks, and no longer than the type allows.
+  bool fits_row(int64_t values) const;
   /// Bytes of a row; `values` must be a multiple of block_values().
-  int64_t row_bytes(int64_t values) const { return values / block_values() * block_bytes(); }
+  int64_t row_bytes(int64_t values) const;
 
   /// out[i] = value i of the packed row. `row` holds row_bytes(out.size()) bytes, any alignment.
   void decode_row(const std::byte* row, std::span<float> out) const;

@@ -125,11 +125,39 @@ TEST(DType, RoundTripErrorStaysWithinTheFormatsStep) {
   }
 }
 
+TEST(W8A8, ARowIsRoundedToNearestEvenAgainstOneScale) {
+  const DType dtype = DType::of<W8A8>();
+  EXPECT_TRUE(dtype.scales_rows());
+  EXPECT_FALSE(dtype.is_float());
+  EXPECT_EQ(dtype.row_bytes(100), 104);
+  EXPECT_TRUE(dtype.fits_row(131072));
+  EXPECT_FALSE(dtype.fits_row(131073));
+  // A scale of two: odd values lie between two levels.
+  const std::vector<float> x = {254.0f, 1.0f, 3.0f, -5.0f, 0.0f, -254.0f, 7.1f};
+  std::vector<std::byte> row(static_cast<size_t>(dtype.row_bytes(7)));
+  dtype.encode_row(x, row.data());
+  std::vector<float> back(7);
+  dtype.decode_row(row.data(), back);
+  EXPECT_EQ(back, (std::vector<float>{254.0f, 0.0f, 4.0f, -4.0f, 0.0f, -254.0f, 8.0f}));
+  // Nothing finite becomes something else, nor does anything undefined happen.
+  const float huge = 1e38f, tiny = 1e-44f;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const float odd : {huge, -huge, tiny, infinity, nan}) {
+    dtype.encode_row(std::vector<float>{odd, 0.0f, 1.0f, 0.5f, 0.0f, 0.0f, -1.0f}, row.data());
+    dtype.decode_row(row.data(), back);
+    if (std::abs(odd) <= huge) {
+      EXPECT_NEAR(back[0], odd, std::abs(odd) / 254 + 0.005f);
+      EXPECT_EQ(back[1], 0.0f);
+    }
+  }
+}
+
 TEST(DType, ZerosStayZeros) {
   for (const DType dtype : DType::all()) {
     const size_t values = static_cast<size_t>(dtype.block_values());
     std::vector<float> x(values, 0.0f);
-    std::vector<std::byte> packed(static_cast<size_t>(dtype.block_bytes()));
+    std::vector<std::byte> packed(static_cast<size_t>(dtype.row_bytes(dtype.block_values())));
     dtype.encode_row(x, packed.data());
     std::vector<float> back(values, 1.0f);
     dtype.decode_row(packed.data(), back);

@@ -15,6 +15,7 @@
 #include "tensor/formats/q5_k.h"
 #include "tensor/formats/q6_k.h"
 #include "tensor/formats/q8_0.h"
+#include "tensor/formats/w8a8.h"
 
 namespace quern {
 
@@ -30,9 +31,17 @@ using Formats = std::tuple<  //
     Q5_0,                    // 5.5
     Q4_K,                    // 4.5
     Q5_K,                    // 5.5
-    Q6_K>;                   // 6.5625
+    Q6_K,                    // 6.5625
+    W8A8>;                   // 8, and 32 a row
 
 inline constexpr size_t kNumFormats = std::tuple_size_v<Formats>;
+
+/// Whether a row of the format begins with a scale of all its values.
+template <typename Format>
+inline constexpr bool kScalesRows = requires { Format::kRowScaleBytes; };
+/// Whether a number of the format stands alone, nothing shared with its neighbours.
+template <typename Format>
+inline constexpr bool kIsFloat = Format::kBlockValues == 1 && !kScalesRows<Format>;
 
 /// Calls `visitor.template operator()<Format>()` for the format at `index` and returns its result.
 template <typename Visitor>

@@ -44,13 +44,13 @@ class RandomWeights : public WeightSource {
   DType stored_dtype(WeightId weight) const override {
     return program_.weight(weight).kind == WeightDecl::Kind::kVector ? DType::of<F32>() : stored_;
   }
-  const std::byte* stored_row(WeightId weight, int64_t row) const override {
+  const std::byte* stored_row(WeightId weight, int64_t row, std::byte*) const override {
     const int64_t bytes = stored_dtype(weight).row_bytes(program_.weight(weight).cols);
     return rows_[static_cast<size_t>(weight.index)].data() + row * bytes;
   }
   void decode_rows(WeightId weight, int64_t first, Matrix<float> out) const override {
     for (int64_t r = 0; r < out.rows; ++r) {
-      stored_dtype(weight).decode_row(stored_row(weight, first + r),
+      stored_dtype(weight).decode_row(stored_row(weight, first + r, nullptr),
                                       {out.row(r), static_cast<size_t>(out.cols)});
     }
   }
@@ -440,8 +440,8 @@ TEST(CpuExecutor, BitsDoNotDependOnChunksCompanyThreadsOrFusion) {
   const std::vector<int32_t> ids = random_ids(300, 3);
   std::vector<std::string> isas;
   for (const cpu::Isa isa : cpu::available_isas()) isas.emplace_back(cpu::isa_name(isa));
-  const DType kEverywhere[] = {DType::of<F32>(), DType::of<BF16>(), DType::of<Q8_0>(),
-                               DType::of<Q4_0>(), DType::of<Q4_1>()};
+  const DType kEverywhere[] = {DType::of<F32>(),  DType::of<BF16>(), DType::of<Q8_0>(),
+                               DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<W8A8>()};
   for (const ModelOptions& model : kModels) {
     for (const DType dtype : DType::all()) {
       // The other types share all but the reading of panels, which kernels_test covers.

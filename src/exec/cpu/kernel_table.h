@@ -17,8 +17,10 @@ inline constexpr int kMaxTileWidth = 16;
 enum class RowFormKind {
   kFloat,      // fp32
   kInt8,       // blocks of 32 signed bytes
+  kInt8Rows,   // signed bytes with one scale a token
   kBf16Pairs,  // pairs of bf16, only where the level multiplies them
 };
+inline constexpr size_t kNumRowForms = 4;
 
 /// How many tokens a tile has and how many panels one multiply() should be given.
 struct TileShape {
@@ -44,6 +46,8 @@ struct RowForm {
   /// The same of each half block: [tile][cols / 32][2][tokens of the tile].
   int32_t* neg_half_sum = nullptr;
   float* scaled_sum = nullptr;  // scale * (sum of q)
+  // kInt8Rows: q [tile][(cols + 63) / 64][tokens of the tile] of 64 bytes, zeros at the row's end;
+  // scale and neg_sum [tokens]
   // kBf16Pairs: [tile][(cols + 1) / 2][tokens of the tile]
   const uint32_t* pairs = nullptr;
 };
@@ -139,14 +143,18 @@ struct KernelTable {
   // Products. The shape depends on the number of tokens only.
   TileShape (*float_shape)(int64_t tokens) = nullptr;
   TileShape (*int8_shape)(int64_t tokens) = nullptr;
+  TileShape (*int8_rows_shape)(int64_t tokens) = nullptr;
   /// Fills the form for tokens [begin, end) of x [tokens][stride]. `form` holds the destinations.
   void (*fill_float)(const RowForm& form, float* out, const float* x, int64_t stride, int64_t begin,
                      int64_t end) = nullptr;
   void (*fill_int8)(const RowForm& form, const float* x, int64_t stride, int64_t begin,
                     int64_t end) = nullptr;
+  void (*fill_int8_rows)(const RowForm& form, const float* x, int64_t stride, int64_t begin,
+                         int64_t end) = nullptr;
   void (*fill_pairs)(const RowForm& form, uint32_t* out, const float* x, int64_t stride,
                      int64_t begin, int64_t end) = nullptr;
-  /// By DType::index(): with the activations as floats, and as int8 (nullptr for float weights).
+  /// By DType::index(): with the activations as floats, and as kInt8, or kInt8Rows for a type that
+  /// scales rows (nullptr for float weights).
   void (*multiply_float[kNumFormats])(const MultiplyArgs& args) = {};
   void (*multiply_int8[kNumFormats])(const MultiplyArgs& args) = {};
   /// bf16 with the activations as kBf16Pairs; nullptr where the level cannot.

@@ -79,7 +79,10 @@ void multiply(benchmark::State& state, const MultiplyCase& c) {
   const cpu::Arena form_memory = random_arena(tokens * cols * 4 + 4096);
   const cpu::Arena scales = random_arena(tokens * cols);
   const cpu::Arena half_sums = random_arena(tokens * cols / 4);
-  const cpu::TileShape shape = int8 ? kernels.int8_shape(tokens) : kernels.float_shape(tokens);
+  const bool by_rows = int8 && dtype.scales_rows();
+  const cpu::TileShape shape = by_rows ? kernels.int8_rows_shape(tokens)
+                               : int8  ? kernels.int8_shape(tokens)
+                                       : kernels.float_shape(tokens);
   RowForm form;
   form.tokens = tokens;
   form.cols = cols;
@@ -92,7 +95,7 @@ void multiply(benchmark::State& state, const MultiplyCase& c) {
     form.neg_sum = scales.as<int32_t>(tokens * cols / 8);
     form.neg_half_sum = half_sums.as<int32_t>(0);
     form.scaled_sum = scales.as<float>(tokens * cols / 4);
-    kernels.fill_int8(form, x.as<float>(0), cols, 0, tokens);
+    (by_rows ? kernels.fill_int8_rows : kernels.fill_int8)(form, x.as<float>(0), cols, 0, tokens);
     kernel = kernels.multiply_int8[kind];
   } else if (kernels.multiply_pairs != nullptr && dtype == DType::of<BF16>()) {
     kernels.fill_pairs(form, form_memory.as<uint32_t>(0), x.as<float>(0), cols, 0, tokens);
@@ -147,7 +150,7 @@ class SameRow : public WeightSource {
     }
   }
   DType stored_dtype(WeightId) const override { return dtype_; }
-  const std::byte* stored_row(WeightId weight, int64_t) const override {
+  const std::byte* stored_row(WeightId weight, int64_t, std::byte*) const override {
     return rows_.at(program_.weight(weight).cols).data();
   }
   void decode_rows(WeightId, int64_t, Matrix<float> out) const override {

@@ -120,12 +120,36 @@ void decode_blocks(const std::byte* panel, int row, std::span<float> out) {
   }
 }
 
+// --- one scale a row ---
+
+template <typename Panel>
+void pack_scaled_rows(std::span<const std::byte* const> rows, int64_t cols, std::byte* panel) {
+  constexpr int64_t kBefore = Panel::Format::kRowScaleBytes;
+  for (size_t r = 0; r < rows.size(); ++r) {  // missing rows have scales of 0
+    const auto row = static_cast<int64_t>(r);
+    std::memcpy(panel + Panel::scales_at(cols) + 4 * row, rows[r], 4);
+    for (int64_t k = 0; k < cols; ++k) {
+      panel[k / 4 * 64 + row * 4 + k % 4] = rows[r][kBefore + k] ^ std::byte{Panel::kZero};
+    }
+  }
+}
+
+template <typename Panel>
+void decode_scaled_row(const std::byte* panel, int row, std::span<float> out) {
+  const auto cols = static_cast<int64_t>(out.size());
+  const float scale = load<float>(panel + Panel::scales_at(cols) + 4 * row);
+  for (int64_t k = 0; k < cols; ++k) {
+    const int quant = std::to_integer<int>(panel[k / 4 * 64 + row * 4 + k % 4]);
+    out[static_cast<size_t>(k)] = scale * static_cast<float>(quant - Panel::kZero);
+  }
+}
+
 }  // namespace
 
 std::optional<PanelLayout> PanelLayout::of(DType dtype, int64_t cols) {
   if (!dtype.fits_row(cols)) return std::nullopt;
   return visit_format(dtype.index(), [&]<typename Format>() -> std::optional<PanelLayout> {
-    if constexpr (Format::kBlockValues == 1) {
+    if constexpr (kIsFloat<Format>) {
       const auto size = static_cast<int64_t>(sizeof(Format));
       return PanelLayout(dtype, cols, round_up(round_up(cols, 2) * kPanelRows * size, 64));
     } else if constexpr (PanelOf<Format>::kExists) {
@@ -140,16 +164,28 @@ void PanelLayout::pack(std::span<const std::byte* const> rows, std::byte* panel)
   ENSURE(rows.size() <= static_cast<size_t>(kPanelRows));
   std::memset(panel, 0, static_cast<size_t>(panel_bytes_));
   visit_format(dtype_.index(), [&]<typename Format>() {
-    if constexpr (Format::kBlockValues == 1) pack_floats<Format>(rows, cols_, panel);
-    if constexpr (PanelOf<Format>::kExists) pack_blocks<PanelOf<Format>>(rows, cols_, panel);
+    using Panel = PanelOf<Format>;
+    if constexpr (kIsFloat<Format>) {
+      pack_floats<Format>(rows, cols_, panel);
+    } else if constexpr (kScalesRows<Format>) {
+      pack_scaled_rows<Panel>(rows, cols_, panel);
+    } else if constexpr (Panel::kExists) {
+      pack_blocks<Panel>(rows, cols_, panel);
+    }
   });
 }
 
 void PanelLayout::decode_row(const std::byte* panel, int row, std::span<float> out) const {
   ENSURE(static_cast<int64_t>(out.size()) == cols_);
   visit_format(dtype_.index(), [&]<typename Format>() {
-    if constexpr (Format::kBlockValues == 1) decode_floats<Format>(panel, row, out);
-    if constexpr (PanelOf<Format>::kExists) decode_blocks<PanelOf<Format>>(panel, row, out);
+    using Panel = PanelOf<Format>;
+    if constexpr (kIsFloat<Format>) {
+      decode_floats<Format>(panel, row, out);
+    } else if constexpr (kScalesRows<Format>) {
+      decode_scaled_row<Panel>(panel, row, out);
+    } else if constexpr (Panel::kExists) {
+      decode_blocks<Panel>(panel, row, out);
+    }
   });
 }
 

@@ -17,7 +17,9 @@ namespace quern::cpu {
 ///   f16   for each k: 16 halves
 ///   fp8   for each k: 16 bytes
 ///   bf16  for each pair k, k + 1: 16 times the two values of a row, K rounded up to even
-///   quantised types: for each block of 32 k the quants, unsigned; then the scales (panels.h)
+///   types of blocks: for each block of 32 k the quants, unsigned; then the scales (panels.h)
+///   w8a8  for each 4 k: 16 times the four bytes of a row, unsigned, K rounded up to 64; then the
+///         16 scales
 ///
 /// A 64-byte line thus serves 16 outputs with no shuffle, and values and scales are aligned.
 /// A panel is a multiple of 64 bytes long.

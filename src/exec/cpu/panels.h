@@ -175,6 +175,7 @@ struct IntPanel {
   static constexpr int kBits = kQuantBits;
   static constexpr int kZero = Format::kZero;  // the quant that means 0
   static constexpr int64_t kQuantBytes = Quants<kBits>::kBytes;
+  static constexpr int64_t kTokenBytes = 32;  // of a token's activations in a step along the row
   static constexpr int kParts = Scales::kParts;
   static constexpr bool kHasMinimum = Scales::kHasMinimum;
   static_assert(Format::kBlockValues == Scales::kBlocks * 32);
@@ -202,6 +203,27 @@ struct IntPanel {
   }
 };
 
+/// A panel of a format with one scale a row: bytes with 128 for zero in groups of four along the
+/// row, a 64-byte line each as above, for rows filled up to whole steps of 64; then 16 scales as
+/// floats. A step of 64 is what one product of tiles takes. Activations are filled up with zeros.
+template <typename FormatT>
+struct RowPanel {
+  using Format = FormatT;
+  static constexpr int kBits = 8;
+  static constexpr int kZero = 128;
+  static constexpr int kParts = 1;
+  static constexpr int64_t kTokenBytes = 64;
+  static constexpr int64_t kStepBytes = 1024;
+
+  static constexpr int64_t steps(int64_t cols) { return (cols + 63) / 64; }
+  static constexpr int64_t scales_at(int64_t cols) { return steps(cols) * kStepBytes; }
+  static constexpr int64_t bytes(int64_t cols) { return scales_at(cols) + 64; }
+  template <int g, typename B>
+  static B group(const std::byte* p) {
+    return B::load(p + g * 64);
+  }
+};
+
 /// The panel of each quantised format. A new one is a line here.
 template <typename Format>
 struct PanelOf {
@@ -225,5 +247,7 @@ template <>
 struct PanelOf<Q5_K> : SomePanel<IntPanel<Q5_K, 5, SuperScales>> {};
 template <>
 struct PanelOf<Q6_K> : SomePanel<IntPanel<Q6_K, 6, SignedSubScales>> {};
+template <>
+struct PanelOf<W8A8> : SomePanel<RowPanel<W8A8>> {};
 
 }  // namespace quern::cpu

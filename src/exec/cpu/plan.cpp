@@ -90,6 +90,7 @@ int64_t place_buffers(const Program& program, const ExecShape& shape, std::vecto
 struct FormSizes {
   int64_t values = 0;  // rows * cols
   int64_t pairs = 0;   // rows * ((cols + 1) / 2)
+  int64_t filled = 0;  // rows * (cols rounded up to 64)
   int64_t rows = 1;
 };
 
@@ -99,6 +100,7 @@ FormSizes form_sizes(const Program& program, const ExecShape& shape) {
     const int64_t rows = buffer_rows(program.buffer(in), shape);
     sizes.values = std::max(sizes.values, rows * in.width);
     sizes.pairs = std::max(sizes.pairs, rows * ((in.width + 1) / 2));
+    sizes.filled = std::max(sizes.filled, rows * ((in.width + 63) / 64 * 64));
     sizes.rows = std::max(sizes.rows, rows);
   };
   for (const Step& step : program.steps) {
@@ -115,7 +117,8 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
   Plan plan;
 
   Places weights;
-  bool any_int8 = false, any_float = false, any_bf16 = false;  // forms that products may read
+  // Forms that products may read.
+  bool any_int8 = false, any_int8_rows = false, any_float = false, any_bf16 = false;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDecl& decl = program.weights[i];
     if (decl.kind == WeightDecl::Kind::kVector) {
@@ -127,7 +130,8 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     ENSURE(layout.has_value(), "the executor's check() refuses such weights");
     plan.weights.push_back(weights.take(layout->matrix_bytes(decl.rows)));
     const bool is_float = dtype.is_float() || activations == Activations::kF32;
-    any_int8 |= !is_float;
+    any_int8 |= !is_float && !dtype.scales_rows();
+    any_int8_rows |= !is_float && dtype.scales_rows();
     any_float |= is_float;
     any_bf16 |= dtype == DType::of<BF16>();
   }
@@ -172,15 +176,21 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
     plan.int8_neg_half_sum = work.take(forms.values / 16 * 4);
     plan.int8_scaled_sum = work.take(forms.values / 32 * 4);
   }
+  if (any_int8_rows) {
+    plan.int8_rows_q = work.take(forms.filled);
+    plan.int8_rows_scale = work.take(forms.rows * 4);
+    plan.int8_rows_neg_sum = work.take(forms.rows * 4);
+  }
   if (any_float) plan.float_form = work.take(forms.values * 4);
   plan.position_row = work.take(position_width * 4);
   if (any_bf16) plan.pair_form = work.take(forms.pairs * 4);
 
   const int64_t tile_rows = std::max(kAttendTileRows, group);
   const int64_t head16 = padded_head(head);
+  const int64_t panels_of_many = any_int8_rows ? kMaxPanels : 2;  // in one tile of many tokens
   for (int worker = 0; worker < threads; ++worker) {
     plan.workers.push_back({
-        .sums = work.take(4 * std::max<int64_t>(2 * kPanelRows * forms.rows,
+        .sums = work.take(4 * std::max<int64_t>(panels_of_many * kPanelRows * forms.rows,
                                                 kMaxPanels * kPanelRows * kMaxTileWidth)),
         .keys = work.take(4 * kSoftmaxSegment * head),
         .values = work.take(4 * kSoftmaxSegment * head16),

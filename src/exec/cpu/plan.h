@@ -45,6 +45,7 @@ struct Plan {
   std::vector<int64_t> buffers;  // by Slot::buffer; buffers that never live together share bytes
   std::vector<int64_t> ropes;    // cosines [T][half], then sines
   int64_t int8_q = 0, int8_scale = 0, int8_neg_sum = 0, int8_neg_half_sum = 0, int8_scaled_sum = 0;
+  int64_t int8_rows_q = 0, int8_rows_scale = 0, int8_rows_neg_sum = 0;
   int64_t float_form = 0, pair_form = 0;
   int64_t position_row = 0;  // one row of a table of positions, decoded
   std::vector<WorkerPlaces> workers;

@@ -21,6 +21,7 @@ int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to;
 
 RowFormKind Products::form_kind(const PanelLayout& layout) const {
   if (activations_ == Activations::kF32) return RowFormKind::kFloat;
+  if (layout.dtype().scales_rows()) return RowFormKind::kInt8Rows;
   if (!layout.is_float()) return RowFormKind::kInt8;
   return layout.dtype() == DType::of<BF16>() && kernels_.multiply_pairs != nullptr
              ? RowFormKind::kBf16Pairs
@@ -28,6 +29,7 @@ RowFormKind Products::form_kind(const PanelLayout& layout) const {
 }
 
 TileShape Products::tile_shape(RowFormKind kind, int64_t tokens) const {
+  if (kind == RowFormKind::kInt8Rows) return kernels_.int8_rows_shape(tokens);
   return kind == RowFormKind::kInt8 ? kernels_.int8_shape(tokens) : kernels_.float_shape(tokens);
 }
 
@@ -76,6 +78,14 @@ const RowForm& Products::form(RowFormKind kind, const Slot& slot, Matrix<const f
         kernels_.fill_int8(made, in.data, in.stride, begin, end);
       });
       break;
+    case RowFormKind::kInt8Rows:
+      made.q = work_.as<int8_t>(plan_.int8_rows_q);
+      made.scale = work_.as<float>(plan_.int8_rows_scale);
+      made.neg_sum = work_.as<int32_t>(plan_.int8_rows_neg_sum);
+      fill([&](int64_t begin, int64_t end) {
+        kernels_.fill_int8_rows(made, in.data, in.stride, begin, end);
+      });
+      break;
     case RowFormKind::kBf16Pairs: {
       auto* out = work_.as<uint32_t>(plan_.pair_form);
       fill([&](int64_t begin, int64_t end) {
@@ -117,6 +127,7 @@ void Products::multiply(std::span<const PanelRange> ranges, float* sums,
         kernels_.multiply_float[index](args);
         break;
       case RowFormKind::kInt8:
+      case RowFormKind::kInt8Rows:
         kernels_.multiply_int8[index](args);
         break;
       case RowFormKind::kBf16Pairs:

@@ -70,8 +70,8 @@ class Products {
   const Activations activations_;
 
   Slot form_of_;
-  bool made_[3] = {};  // by RowFormKind
-  RowForm forms_[3];
+  bool made_[kNumRowForms] = {};  // by RowFormKind
+  RowForm forms_[kNumRowForms];
 };
 
 }  // namespace quern::cpu

@@ -78,10 +78,12 @@ void Weights::point(const Program& program, const WeightTypes& types, const Plan
 
 void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadPool& pool) {
   const PackedMatrix& matrix = this->matrix(id);
-  const bool as_stored = dtype == source.stored_dtype(id) && source.stored_row(id, 0) != nullptr;
   const auto cols = static_cast<size_t>(matrix.cols);
   const auto row_bytes = static_cast<size_t>(dtype.row_bytes(matrix.cols));
   constexpr size_t kRows = kPanelRows;
+  std::vector<std::byte> room(row_bytes);
+  const bool as_stored =
+      dtype == source.stored_dtype(id) && source.stored_row(id, 0, room.data()) != nullptr;
 
   struct Scratch {
     std::vector<float> values;
@@ -90,9 +92,9 @@ void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadP
   std::vector<Scratch> scratch(static_cast<size_t>(pool.num_threads()));
   const auto pack_panels = [&](int64_t begin, int64_t end, int worker) {
     Scratch& mine = scratch[static_cast<size_t>(worker)];
-    if (!as_stored && mine.rows.empty()) {
-      mine.values.resize(kRows * cols);
+    if (mine.rows.empty()) {
       mine.rows.resize(kRows * row_bytes);
+      if (!as_stored) mine.values.resize(kRows * cols);
     }
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kPanelRows;
@@ -103,10 +105,10 @@ void Weights::pack(WeightId id, DType dtype, const WeightSource& source, ThreadP
             id, first, {mine.values.data(), static_cast<int64_t>(count), matrix.cols, matrix.cols});
       }
       for (size_t r = 0; r < count; ++r) {
+        std::byte* const row = mine.rows.data() + r * row_bytes;
         if (as_stored) {
-          rows[r] = source.stored_row(id, first + static_cast<int64_t>(r));
+          rows[r] = source.stored_row(id, first + static_cast<int64_t>(r), row);
         } else {
-          std::byte* const row = mine.rows.data() + r * row_bytes;
           dtype.encode_row({mine.values.data() + r * cols, cols}, row);
           rows[r] = row;
         }

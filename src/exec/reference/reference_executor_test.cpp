@@ -25,7 +25,7 @@ class RandomWeights final : public WeightSource {
     }
   }
   DType stored_dtype(WeightId) const override { return DType::of<F32>(); }
-  const std::byte* stored_row(WeightId weight, int64_t row) const override {
+  const std::byte* stored_row(WeightId weight, int64_t row, std::byte*) const override {
     const auto i = static_cast<size_t>(weight.index);
     return reinterpret_cast<const std::byte*>(values_[i].data() + row * cols_[i]);
   }

@@ -28,20 +28,21 @@ struct alignas(64) TileConfig {
   uint8_t reserved[14] = {};
   uint16_t row_bytes[16] = {};
   uint8_t rows[16] = {};
+
+  void set(int tile, int64_t num_rows, int64_t bytes) {
+    rows[tile] = static_cast<uint8_t>(num_rows);
+    row_bytes[tile] = static_cast<uint16_t>(bytes);
+  }
 };
 
 /// Widths 1 to 16; `steps` of a block that one product takes.
 inline void configure_tiles(int64_t width, int64_t last_width, int64_t steps) {
   TileConfig config;
-  const auto set = [&](int tile, int64_t rows, int64_t row_bytes) {
-    config.rows[tile] = static_cast<uint8_t>(rows);
-    config.row_bytes[tile] = static_cast<uint16_t>(row_bytes);
-  };
-  set(0, width, 64);
-  set(1, last_width, 64);
-  set(2, width, steps);
-  set(3, last_width, steps);
-  set(4, steps / 4, 64);
+  config.set(0, width, 64);
+  config.set(1, last_width, 64);
+  config.set(2, width, steps);
+  config.set(3, last_width, steps);
+  config.set(4, steps / 4, 64);
   asm volatile("ldtilecfg %0" : : "m"(config));
 }
 inline void release_tiles() { asm volatile("tilerelease"); }

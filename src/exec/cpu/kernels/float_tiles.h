@@ -184,6 +184,15 @@ void multiply_float(const MultiplyArgs& all_args) {
   }
 }
 
+/// Four quants of each row, less `zero` and times `scale`.
+inline __attribute__((always_inline)) F widened_quant(I four, int step, F scale, int zero) {
+  I value = four;
+  if (step == 1) value = shift_right<8>(four);
+  if (step == 2) value = shift_right<16>(four);
+  if (step == 3) value = shift_right<24>(four);
+  return to_float((value & all_int(0xFF)) - all_int(zero)) * scale;
+}
+
 /// Steps [begin, end) of a panel as fp32, each value exactly as its format defines it, in the order
 /// of F32Panel: `out` [end - begin][16]. Blocks are whole.
 template <typename Panel>
@@ -200,17 +209,26 @@ struct Widen {
       for_groups([&](auto group) __attribute__((always_inline)) {
         constexpr int g = decltype(group)::kValue;
         const I four = Panel::template group<g, I>(quants);
-        const auto widen = [&](I value, int step) __attribute__((always_inline)) {
-          F w = to_float(value - all_int(Panel::kZero)) * scale[g * Panel::kParts / 8];
+        for (int step = 0; step < 4; ++step) {
+          F w = widened_quant(four, step, scale[g * Panel::kParts / 8], Panel::kZero);
           if (Panel::kHasMinimum) w = w + minimum;
           store(out + (4 * g + step) * kLanes, w);
-        };
-        const I byte = all_int(0xFF);
-        widen(four & byte, 0);
-        widen(shift_right<8>(four) & byte, 1);
-        widen(shift_right<16>(four) & byte, 2);
-        widen(shift_right<24>(four), 3);
+        }
       });
+    }
+  }
+};
+template <>
+struct Widen<PanelOf<W8A8>> {
+  using Panel = PanelOf<W8A8>;
+  /// Groups of four are whole: up to three steps more than asked for.
+  static void fill(const std::byte* panel, int64_t cols, int64_t begin, int64_t end, float* out) {
+    const F scale = load(reinterpret_cast<const float*>(panel + Panel::scales_at(cols)));
+    for (int64_t k = begin; k < end; k += 4, out += 4 * kLanes) {
+      const I four = I::load(panel + k * kLanes);
+      for (int step = 0; step < 4; ++step) {
+        store(out + step * kLanes, widened_quant(four, step, scale, Panel::kZero));
+      }
     }
   }
 };

@@ -30,7 +30,8 @@ inline __attribute__((always_inline)) void add_part(__m256i (&sums)[NR], const s
       const __m256i w = Panel::template group<g, Bytes>(p).v;
       QUERN_UNROLL
       for (int n = 0; n < NR; ++n) {
-        sums[n] = _mm256_dpbusd_avx_epi32(sums[n], w, broadcast4(x + n * 32 + g * 4));
+        sums[n] =
+            _mm256_dpbusd_avx_epi32(sums[n], w, broadcast4(x + n * Panel::kTokenBytes + g * 4));
       }
     }
   });
@@ -61,7 +62,8 @@ inline __attribute__((always_inline)) void add_part(__m256i (&sums)[NR], const s
         const __m256i magnitude = _mm256_abs_epi8(is);
         QUERN_UNROLL
         for (int n = 0; n < NR; ++n) {
-          const __m256i signed_x = _mm256_sign_epi8(broadcast4(x + n * 32 + g * 4), is);
+          const __m256i signed_x =
+              _mm256_sign_epi8(broadcast4(x + n * Panel::kTokenBytes + g * 4), is);
           sums[n] =
               _mm256_add_epi32(sums[n], widen_pairs(_mm256_maddubs_epi16(magnitude, signed_x)));
         }
@@ -69,7 +71,8 @@ inline __attribute__((always_inline)) void add_part(__m256i (&sums)[NR], const s
         constexpr int kNow = i % kGroups % kGroupsThatFit;
         QUERN_UNROLL
         for (int n = 0; n < NR; ++n) {
-          const __m256i product = _mm256_maddubs_epi16(w, broadcast4(x + n * 32 + g * 4));
+          const __m256i product =
+              _mm256_maddubs_epi16(w, broadcast4(x + n * Panel::kTokenBytes + g * 4));
           pairs[n] = kNow == 0 ? product : _mm256_add_epi16(pairs[n], product);
         }
         if constexpr (kNow == kGroupsThatFit - 1 || i % kGroups == kGroups - 1) {

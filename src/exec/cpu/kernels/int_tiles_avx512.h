@@ -77,7 +77,7 @@ struct Blocks {
 /// Blocks as the panel has them.
 template <typename Panel>
 struct AsPacked {
-  static constexpr int64_t kQuantBytes = Panel::kQuantBytes;
+  static constexpr int64_t kQuantBytes = Panel::kQuantBytes, kTokenBytes = Panel::kTokenBytes;
   static constexpr bool kIs8Bit = Panel::kBits == 8, kManyTiles = false;
   static constexpr int kZero = Panel::kZero;
   static constexpr int kParts = Panel::kParts;
@@ -102,7 +102,7 @@ struct AsPacked {
 /// bytes with 128 for zero, scales and minima as floats. One form for all formats of its shape.
 template <int kPartsPerBlock, bool kWithMinimum>
 struct Unpacked {
-  static constexpr int64_t kQuantBytes = 512;
+  static constexpr int64_t kQuantBytes = 512, kTokenBytes = 32;
   static constexpr bool kIs8Bit = true, kManyTiles = true;
   static constexpr int kZero = 128;
   static constexpr int kParts = kPartsPerBlock;
@@ -175,7 +175,7 @@ inline __attribute__((always_inline)) void add_group(__m512i (&sums)[MR][NR],
   }
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) {
-    const __m512i four = broadcast4(x + n * 32 + g * 4);
+    const __m512i four = broadcast4(x + n * Source::kTokenBytes + g * 4);
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
       sums[m][n] = Source::kIs8Bit ? Dot::add_q8(sums[m][n], w[m], four)

@@ -209,6 +209,36 @@ void fill_int8(const RowForm& form, const float* x, int64_t stride, int64_t begi
   }
 }
 
+/// The same with one scale for the whole row, which is filled up with zeros to steps of 64.
+void fill_int8_rows(const RowForm& form, const float* x, int64_t stride, int64_t begin,
+                    int64_t end) {
+  const int64_t steps = (form.cols + 63) / 64;
+  const I magnitude = all_int(0x7FFFFFFF);
+  const I bound = all_int(127), neg_bound = all_int(-127);
+  for (int64_t t = begin; t < end; ++t) {
+    const TilePlace place = tile_place(form, t, steps);
+    const float* row = x + t * stride;
+    I largest = all_int(0);
+    for_lanes(form.cols, [&](int64_t k, int64_t count) {
+      largest = max(largest, as_int(load_some(row + k, count)) & magnitude);
+    });
+    const float amax = max_magnitude_lanes(as_float(largest));
+    const F factor = all(amax > 1e-36f ? 127.0f / amax : 0.0f);
+    I sums = all_int(0);
+    for (int64_t k = 0; k < steps * 64; k += kLanes) {
+      I q = all_int(0);
+      if (k < form.cols) {
+        const int64_t count = form.cols - k < kLanes ? form.cols - k : kLanes;
+        q = max(min(round_to_int(load_some(row + k, count) * factor), bound), neg_bound);
+      }
+      store_low_bytes(form.q + (place.first + k / 64 * place.step) * 64 + k % 64, q);
+      sums = sums + q;
+    }
+    form.scale[t] = amax / 127.0f;
+    form.neg_sum[t] = -sum_int_lanes(sums);
+  }
+}
+
 /// Rounds to bf16 and joins neighbours; an odd last value is joined with 0.
 void fill_pairs(const RowForm& form, uint32_t* out, const float* x, int64_t stride, int64_t begin,
                 int64_t end) {

@@ -5,6 +5,7 @@
 #include "exec/cpu/kernels/attention.h"
 #include "exec/cpu/kernels/float_tiles.h"
 #include "exec/cpu/kernels/int_tiles.h"
+#include "exec/cpu/kernels/row_tiles.h"
 #include "exec/cpu/kernels/rows.h"
 
 namespace quern::cpu {
@@ -12,8 +13,11 @@ namespace {
 
 template <typename Format>
 constexpr void fill_of(KernelTable& table, size_t index) {
-  if constexpr (Format::kBlockValues == 1) {
+  if constexpr (kIsFloat<Format>) {
     table.multiply_float[index] = kMultiplyFloat<Format>;
+  } else if constexpr (kScalesRows<Format>) {
+    table.multiply_float[index] = multiply_widened<PanelOf<Format>>;
+    table.multiply_int8[index] = multiply_rows<PanelOf<Format>>;
   } else if constexpr (PanelOf<Format>::kExists) {
     table.multiply_float[index] = multiply_widened<PanelOf<Format>>;
     table.multiply_int8[index] = multiply_int8<PanelOf<Format>>;
@@ -33,8 +37,10 @@ constexpr KernelTable make_table(Isa isa) {
   table.isa = isa;
   table.float_shape = float_shape;
   table.int8_shape = int8_shape;
+  table.int8_rows_shape = row_shape;
   table.fill_float = fill_float;
   table.fill_int8 = fill_int8;
+  table.fill_int8_rows = fill_int8_rows;
   table.fill_pairs = fill_pairs;
   fill_formats(table, std::make_index_sequence<kNumFormats>());
   table.finish = finish;
