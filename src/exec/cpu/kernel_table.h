@@ -63,7 +63,7 @@ struct MultiplyArgs {
   int64_t sums_stride = 0;
 };
 
-/// What happens to the 16 sums of one panel for every token.
+/// What happens to the sums of neighbouring panels for every token.
 struct FinishArgs {
   enum class Op { kStore, kAdd, kActivate, kActivateGated, kSoftCap };
   enum class Function { kGelu, kGeluTanh, kSilu };
@@ -72,7 +72,7 @@ struct FinishArgs {
   Function function = Function::kSilu;
   float softcap = 0.0f;
   int64_t tokens = 0;
-  int rows = kPanelRows;              // of the panel that exist
+  int rows = kPanelRows;              // of the panels that exist
   const float* sums = nullptr;        // [tokens], stride sums_stride
   const float* other_sums = nullptr;  // kActivateGated: the factor
   int64_t sums_stride = 0;

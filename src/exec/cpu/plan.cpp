@@ -187,11 +187,10 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
 
   const int64_t tile_rows = std::max(kAttendTileRows, group);
   const int64_t head16 = padded_head(head);
-  const int64_t panels_of_many = any_int8_rows ? kMaxPanels : 2;  // in one tile of many tokens
   for (int worker = 0; worker < threads; ++worker) {
     plan.workers.push_back({
-        .sums = work.take(4 * std::max<int64_t>(panels_of_many * kPanelRows * forms.rows,
-                                                kMaxPanels * kPanelRows * kMaxTileWidth)),
+        .sums =
+            work.take(4 * kMaxPanels * kPanelRows * std::max<int64_t>(forms.rows, kMaxTileWidth)),
         .keys = work.take(4 * kSoftmaxSegment * head),
         .values = work.take(4 * kSoftmaxSegment * head16),
         .state = work.take(4 * tile_rows * (head16 + 2)),

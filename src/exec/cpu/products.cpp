@@ -98,37 +98,25 @@ const RowForm& Products::form(RowFormKind kind, const Slot& slot, Matrix<const f
   return made;
 }
 
-/// Sums of the panels of all ranges, side by side, for all tokens. Ranges of one kind share a call
-/// where a tile has room for both.
+/// Sums of the panels of all ranges, side by side, for all tokens. As many neighbours of one kind
+/// share a call of the kernel as a tile has room for.
 void Products::multiply(std::span<const PanelRange> ranges, float* sums,
                         int64_t sums_stride) const {
   MultiplyArgs args{};
   args.sums = sums;
   args.sums_stride = sums_stride;
-  for (size_t r = 0; r < ranges.size(); ++r) {
-    const PackedMatrix& matrix = *ranges[r].matrix;
-    for (int i = 0; i < ranges[r].count; ++i) {
-      const int64_t panel = ranges[r].panel + i;
-      args.panels[args.num_panels] = matrix.panel(panel);
-      args.next_panels[args.num_panels++] =
-          matrix.panel(std::min(panel + ranges[r].count, matrix.num_panels() - 1));
-    }
-    const PanelLayout& layout = matrix.layout;
-    const RowFormKind kind = form_kind(layout);
-    const RowForm& x = forms_[static_cast<size_t>(kind)];
-    if (r + 1 < ranges.size() && ranges[r + 1].matrix->layout.dtype() == layout.dtype() &&
-        args.num_panels + ranges[r + 1].count <= tile_shape(kind, x.tokens).panels) {
-      continue;
-    }
-    args.x = &x;
-    const auto index = layout.dtype().index();
+  DType dtype = ranges.front().matrix->layout.dtype();
+  RowFormKind kind = form_kind(ranges.front().matrix->layout);
+  const auto call = [&] {
+    if (args.num_panels == 0) return;
+    args.x = &forms_[static_cast<size_t>(kind)];
     switch (kind) {
       case RowFormKind::kFloat:
-        kernels_.multiply_float[index](args);
+        kernels_.multiply_float[dtype.index()](args);
         break;
       case RowFormKind::kInt8:
       case RowFormKind::kInt8Rows:
-        kernels_.multiply_int8[index](args);
+        kernels_.multiply_int8[dtype.index()](args);
         break;
       case RowFormKind::kBf16Pairs:
         kernels_.multiply_pairs(args);
@@ -136,7 +124,24 @@ void Products::multiply(std::span<const PanelRange> ranges, float* sums,
     }
     args.sums += args.num_panels * kPanelRows;
     args.num_panels = 0;
+  };
+  for (const PanelRange& range : ranges) {
+    const PackedMatrix& matrix = *range.matrix;
+    const RowFormKind range_kind = form_kind(matrix.layout);
+    const int64_t tokens = forms_[static_cast<size_t>(range_kind)].tokens;
+    const int room = tile_shape(range_kind, tokens).panels;
+    const int64_t next = std::min(room, range.count);
+    if (matrix.layout.dtype() != dtype || args.num_panels + next > room) call();
+    dtype = matrix.layout.dtype();
+    kind = range_kind;
+    for (int64_t panel = range.panel; panel < range.panel + range.count; ++panel) {
+      if (args.num_panels == room) call();
+      args.panels[args.num_panels] = matrix.panel(panel);
+      args.next_panels[args.num_panels++] =
+          matrix.panel(std::min(panel + next, matrix.num_panels() - 1));
+    }
   }
+  call();
 }
 
 void Products::run(const Slot& in_slot, Matrix<const float> in,
@@ -154,6 +159,10 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
   }
   const auto heads = gated ? pieces.first(1) : pieces;  // pieces that are cut into chunks
 
+  // Panels whose outputs are written together: a line of one panel alone, for each of many tokens,
+  // would meet the same few places of the caches again and again.
+  const int64_t group = gated ? kMaxPanels / 2 : kMaxPanels;
+
   int64_t bytes = 0;
   for (const ProductPiece& piece : pieces) {
     bytes += piece.matrix->num_panels() * piece.matrix->layout.panel_bytes();
@@ -162,13 +171,12 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
   const int64_t chunk_bytes = std::max(kMinChunkBytes / std::min<int64_t>(tokens, 16),
                                        bytes / (pool_.num_threads() * kChunksPerThread));
 
-  // Panels of a chunk, in whole calls of the kernel.
+  // Panels of a chunk, in whole groups.
   const auto chunk_panels = [&](const ProductPiece& piece) {
     const PanelLayout& layout = piece.matrix->layout;
     if (!share) return piece.matrix->num_panels();
-    const int64_t call = tile_shape(form_kind(layout), tokens).panels;
     const int64_t panel_bytes = layout.panel_bytes() * (gated ? 2 : 1);
-    return std::max(call, round_up(chunk_bytes / panel_bytes, call));
+    return std::max(group, round_up(chunk_bytes / panel_bytes, group));
   };
   const auto num_chunks = [&](const ProductPiece& piece) {
     const int64_t size = chunk_panels(piece);
@@ -177,13 +185,13 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
   int64_t all_chunks = 0;
   for (const ProductPiece& piece : heads) all_chunks += num_chunks(piece);
 
-  const auto finish_panel = [&](const ProductPiece& piece, int64_t panel, const float* sums,
-                                const float* other_sums, int64_t sums_stride) {
+  const auto finish_panels = [&](const ProductPiece& piece, int64_t panel, int64_t count,
+                                 const float* sums, const float* other_sums, int64_t sums_stride) {
     FinishArgs args = finish;
     const int64_t row = panel * kPanelRows;
     const int64_t column = piece.out_column + row;
     args.tokens = tokens;
-    args.rows = static_cast<int>(std::min<int64_t>(kPanelRows, piece.matrix->rows - row));
+    args.rows = static_cast<int>(std::min<int64_t>(count * kPanelRows, piece.matrix->rows - row));
     args.sums = sums;
     args.other_sums = other_sums;
     args.sums_stride = sums_stride;
@@ -206,33 +214,18 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
     auto* const sums = work_.as<float>(plan_.workers[static_cast<size_t>(worker)].sums);
     const int64_t size = chunk_panels(piece);
     const int64_t end = std::min(matrix.num_panels(), (chunk + 1) * size);
-    int64_t panel = chunk * size;
 
-    if (gated) {
-      const PackedMatrix& other = *pieces[1].matrix;
-      const int step = std::max(1, std::min(tile_shape(form_kind(matrix.layout), tokens).panels,
-                                            tile_shape(form_kind(other.layout), tokens).panels) /
-                                       2);
-      for (; panel < end; panel += step) {
-        const int count = static_cast<int>(std::min<int64_t>(step, end - panel));
-        const int64_t stride = 2 * count * kPanelRows;
-        const PanelRange both[] = {{&matrix, panel, count}, {&other, panel, count}};
-        multiply(both, sums, stride);
-        for (int i = 0; i < count; ++i) {
-          finish_panel(piece, panel + i, sums + i * kPanelRows, sums + (count + i) * kPanelRows,
-                       stride);
-        }
-      }
-      return;
-    }
-    const int step = tile_shape(form_kind(matrix.layout), tokens).panels;
-    for (; panel < end; panel += step) {
-      const int count = static_cast<int>(std::min<int64_t>(step, end - panel));
-      const int64_t stride = count * kPanelRows;
-      const PanelRange one[] = {{&matrix, panel, count}};
-      multiply(one, sums, stride);
-      for (int i = 0; i < count; ++i) {
-        finish_panel(piece, panel + i, sums + i * kPanelRows, nullptr, stride);
+    for (int64_t panel = chunk * size; panel < end; panel += group) {
+      const int count = static_cast<int>(std::min(group, end - panel));
+      const int64_t width = count * kPanelRows;
+      if (gated) {
+        const PanelRange both[] = {{&matrix, panel, count}, {pieces[1].matrix, panel, count}};
+        multiply(both, sums, 2 * width);
+        finish_panels(piece, panel, count, sums, sums + width, 2 * width);
+      } else {
+        const PanelRange one[] = {{&matrix, panel, count}};
+        multiply(one, sums, width);
+        finish_panels(piece, panel, count, sums, nullptr, width);
       }
     }
   });

@@ -264,12 +264,12 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
     } else {
       QUERN_UNROLL
       for (int m = 0; m < MR; ++m) {
-        const std::byte* ahead = b < last_ahead
-                                     ? p[m] + kAheadBlocks * Source::kQuantBytes
-                                     : args.next_panels[m] + (b - last_ahead) * Source::kQuantBytes;
+        const std::byte* next = b < last_ahead
+                                    ? p[m] + kAheadBlocks * Source::kQuantBytes
+                                    : args.next_panels[m] + (b - last_ahead) * Source::kQuantBytes;
         QUERN_UNROLL
         for (int64_t line = 0; line < Source::kQuantBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T0);
         }
         const std::byte* const scales =
             Source::scales_of(panels[m].scales, panels[m].scales_from + b);
