@@ -48,7 +48,8 @@ Json row_json(const ModelBenchResult& result, const BenchContext& at) {
   const std::optional<ShareOfCeiling> share = share_of_ceiling(
       result, work, at.ceilings, at.llm.executor().num_threads(), l3_cache_bytes());
   Json operations = Json::object();
-  for (const auto& [unit, count] : work.operations) operations[std::string(cpu::unit_name(unit))] = count;
+  for (const auto& [unit, count] : work.operations)
+    operations[std::string(cpu::unit_name(unit))] = count;
   return {{"build_commit", QUERN_VERSION},
           {"cpu_info", cpu_model()},
           {"gpu_info", ""},
