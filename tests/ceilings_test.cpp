@@ -128,6 +128,8 @@ TEST_F(CeilingsCommand, AreMeasuredOnceAndThenKnown) {
     for (const Json& row : parsed(known.out)) {
       ASSERT_TRUE(row["share_of_ceiling"].is_number()) << row;
       EXPECT_GT(row["share_of_ceiling"].get<double>(), 0);
+      EXPECT_GT(row["work_bytes"].get<double>(), 0);
+      EXPECT_FALSE(row["work_operations"].empty());
       EXPECT_TRUE(row["ceiling"].is_string());
     }
   }

@@ -631,13 +631,15 @@ TEST_P(EveryLevel, NormsMatchThePlainForm) {
 
 TEST_P(EveryLevel, FinishAppliesBiasAndEpilogueToTheRowsThatExist) {
   const int64_t tokens = 3;
-  const std::vector<float> sums = random_values(16 * 3, 1), other = random_values(16 * 3, 2),
-                           bias = random_values(16, 3), other_bias = random_values(16, 4),
-                           add = random_values(16 * 3, 5);
+  constexpr int kWidth = 48, kOutWidth = 52;  // three panels
+  const std::vector<float> sums = random_values(kWidth * 3, 1),
+                           other = random_values(kWidth * 3, 2), bias = random_values(kWidth, 3),
+                           other_bias = random_values(kWidth, 4),
+                           add = random_values(kWidth * 3, 5);
   using Op = FinishArgs::Op;
-  for (const int rows : {16, 1, 9}) {
+  for (const int rows : {48, 41, 32, 16, 1, 9}) {
     for (const Op op : {Op::kStore, Op::kAdd, Op::kActivate, Op::kActivateGated, Op::kSoftCap}) {
-      std::vector<float> out(20 * 3, 99.0f);
+      std::vector<float> out(kOutWidth * 3, 99.0f);
       FinishArgs args;
       args.op = op;
       args.function = FinishArgs::Function::kGeluTanh;
@@ -646,22 +648,22 @@ TEST_P(EveryLevel, FinishAppliesBiasAndEpilogueToTheRowsThatExist) {
       args.rows = rows;
       args.sums = sums.data();
       args.other_sums = other.data();
-      args.sums_stride = 16;
+      args.sums_stride = kWidth;
       args.bias = bias.data();
       args.other_bias = other_bias.data();
       args.add = add.data();
-      args.add_stride = 16;
+      args.add_stride = kWidth;
       args.out = out.data();
-      args.out_stride = 20;
+      args.out_stride = kOutWidth;
       kernels().finish(args);
       for (int64_t t = 0; t < tokens; ++t) {
-        for (int r = 0; r < 20; ++r) {
-          const float got = out[static_cast<size_t>(t * 20 + r)];
+        for (int r = 0; r < kOutWidth; ++r) {
+          const float got = out[static_cast<size_t>(t * kOutWidth + r)];
           if (r >= rows) {
             ASSERT_EQ(got, 99.0f);
             continue;
           }
-          const auto i = static_cast<size_t>(t * 16 + r), j = static_cast<size_t>(r);
+          const auto i = static_cast<size_t>(t * kWidth + r), j = static_cast<size_t>(r);
           const float y = sums[i] + bias[j];
           float want = y;
           if (op == Op::kAdd) want = add[i] + y;
