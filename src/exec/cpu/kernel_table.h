@@ -9,7 +9,7 @@
 namespace quern::cpu {
 
 /// Most panels that one multiply() takes.
-inline constexpr int kMaxPanels = 4;
+inline constexpr int kMaxPanels = 16;
 /// Most columns (tokens) of one register tile, over all levels.
 inline constexpr int kMaxTileWidth = 16;
 

@@ -14,6 +14,9 @@ constexpr int64_t kWorthSharing = 64 << 10;
 constexpr int64_t kChunksPerThread = 8;
 constexpr int64_t kMinChunkBytes = 32 << 10;
 constexpr int64_t kRowsPerChunk = 16;
+/// Panels whose outputs are written together, at the least: a line of one panel alone, for each of
+/// many tokens, would meet the same few places of the caches again and again.
+constexpr int64_t kMinGroup = 4;
 
 int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
@@ -159,10 +162,6 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
   }
   const auto heads = gated ? pieces.first(1) : pieces;  // pieces that are cut into chunks
 
-  // Panels whose outputs are written together: a line of one panel alone, for each of many tokens,
-  // would meet the same few places of the caches again and again.
-  const int64_t group = gated ? kMaxPanels / 2 : kMaxPanels;
-
   int64_t bytes = 0;
   for (const ProductPiece& piece : pieces) {
     bytes += piece.matrix->num_panels() * piece.matrix->layout.panel_bytes();
@@ -171,12 +170,18 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
   const int64_t chunk_bytes = std::max(kMinChunkBytes / std::min<int64_t>(tokens, 16),
                                        bytes / (pool_.num_threads() * kChunksPerThread));
 
-  // Panels of a chunk, in whole groups.
+  // Panels of one call of the kernel, and of a chunk.
+  const int64_t together = gated ? 2 : 1;
+  const auto group_panels = [&](const ProductPiece& piece) {
+    const int room = tile_shape(form_kind(piece.matrix->layout), tokens).panels;
+    return std::max<int64_t>(kMinGroup, room) / together;
+  };
   const auto chunk_panels = [&](const ProductPiece& piece) {
     const PanelLayout& layout = piece.matrix->layout;
     if (!share) return piece.matrix->num_panels();
-    const int64_t panel_bytes = layout.panel_bytes() * (gated ? 2 : 1);
-    return std::max(group, round_up(chunk_bytes / panel_bytes, group));
+    const int64_t panel_bytes = layout.panel_bytes() * together;
+    const int64_t least = kMinGroup / together;
+    return std::max(least, round_up(chunk_bytes / panel_bytes, least));
   };
   const auto num_chunks = [&](const ProductPiece& piece) {
     const int64_t size = chunk_panels(piece);
@@ -214,6 +219,7 @@ void Products::run(const Slot& in_slot, Matrix<const float> in,
     auto* const sums = work_.as<float>(plan_.workers[static_cast<size_t>(worker)].sums);
     const int64_t size = chunk_panels(piece);
     const int64_t end = std::min(matrix.num_panels(), (chunk + 1) * size);
+    const int64_t group = group_panels(piece);
 
     for (int64_t panel = chunk * size; panel < end; panel += group) {
       const int count = static_cast<int>(std::min(group, end - panel));

@@ -13,8 +13,8 @@ namespace {
 
 /// Fewer tokens than this are multiplied by vectors: weights come from memory no faster.
 constexpr int64_t kAmxRowTokens = 8;
-/// Steps of 64 that all tiles pass over before the next ones: 32 KiB of two panels.
-constexpr int64_t kAmxRowSlice = 16;
+/// Steps of 64 that all tiles pass over before the next ones: 16 KiB of two panels.
+constexpr int64_t kAmxRowSlice = 8;
 
 // Tile registers: 0 to 3 sums, 2 * panel + token tile; 4 and 5 tokens; 6 and 7 weights.
 inline void configure_row_tiles(int64_t width, int64_t second_width) {
@@ -123,26 +123,31 @@ void multiply_amx_rows(const MultiplyArgs& args) {
   const int64_t steps = Panel::steps(x.cols);
   const int64_t pairs = (x.tokens + 2 * x.width - 1) / (2 * x.width);  // of token tiles
   int64_t first_width = 0, second_width = 0;                           // as tiles are configured
-  for (int64_t begin = 0; begin < steps; begin += kAmxRowSlice) {
-    const int64_t end = begin + kAmxRowSlice < steps ? begin + kAmxRowSlice : steps;
-    SliceAhead ahead(args, Panel::kStepBytes, end, steps, kAmxRowSlice, pairs * kAmxRowSlice);
-    for (int64_t t = 0; t < x.tokens; t += 2 * x.width) {
-      const int64_t left = x.tokens - t;
-      const bool alone = left <= x.width;
-      const int64_t first = alone ? left : x.width;
-      const int64_t second = alone ? left : left < 2 * x.width ? left - x.width : x.width;
-      if (first != first_width || second != second_width) configure_row_tiles(first, second);
-      first_width = first;
-      second_width = second;
-      if (args.num_panels == 2) {
-        alone ? amx_row_tiles<Panel, 2, 1>(args, begin, end, t, ahead)
-              : amx_row_tiles<Panel, 2, 2>(args, begin, end, t, ahead);
-      } else {
-        alone ? amx_row_tiles<Panel, 1, 1>(args, begin, end, t, ahead)
-              : amx_row_tiles<Panel, 1, 2>(args, begin, end, t, ahead);
-      }
-    }
-  }
+  const int64_t slice = pairs == 1 ? steps : kAmxRowSlice;
+  const Slicing cut = {.steps = steps,
+                       .slice = slice,
+                       .step_bytes = Panel::kStepBytes,
+                       .together = kAmxPanels,
+                       .portions = pairs * slice};
+  for_slices(
+      args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
+        for (int64_t t = 0; t < x.tokens; t += 2 * x.width) {
+          const int64_t left = x.tokens - t;
+          const bool alone = left <= x.width;
+          const int64_t first = alone ? left : x.width;
+          const int64_t second = alone ? left : left < 2 * x.width ? left - x.width : x.width;
+          if (first != first_width || second != second_width) configure_row_tiles(first, second);
+          first_width = first;
+          second_width = second;
+          if (some.num_panels == 2) {
+            alone ? amx_row_tiles<Panel, 2, 1>(some, begin, end, t, ahead)
+                  : amx_row_tiles<Panel, 2, 2>(some, begin, end, t, ahead);
+          } else {
+            alone ? amx_row_tiles<Panel, 1, 1>(some, begin, end, t, ahead)
+                  : amx_row_tiles<Panel, 1, 2>(some, begin, end, t, ahead);
+          }
+        }
+      });
   release_tiles();
 }
 

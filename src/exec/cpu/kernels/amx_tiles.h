@@ -152,7 +152,7 @@ inline void amx_tile_of_width(int64_t width, const MultiplyArgs& args, const Unp
 /// For kAmxTokens and more.
 TileShape amx_shape(int64_t tokens) {
   const int64_t tiles = (tokens + kAmxWidth - 1) / kAmxWidth;
-  return {static_cast<int>((tokens + tiles - 1) / tiles), kAmxPanels};
+  return {static_cast<int>((tokens + tiles - 1) / tiles), panels_of_call(tokens, kAmxPanels)};
 }
 
 template <typename Panel>
@@ -162,24 +162,27 @@ void multiply_amx(const MultiplyArgs& args) {
   const int64_t blocks = x.cols / 32;
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
   const int64_t rest = x.tokens % x.width;
-  UnpackedSlice unpacked[kAmxPanels];
   configure_tiles(x.width, rest == 0 ? x.width : rest, 32 / Source::kParts);
-  for (int64_t begin = 0; begin < blocks; begin += kSlice) {
-    const int64_t end = begin + kSlice < blocks ? begin + kSlice : blocks;
-    for (int m = 0; m < args.num_panels; ++m) {
-      unpacked[m].template fill<Panel, true>(args.panels[m], blocks, begin, end);
-    }
-    SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, kSlice,
-                     tiles * args.num_panels * kSlice);
-    for (int64_t t = 0; t < x.tokens; t += x.width) {
-      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
-      for (int m = 0; m < args.num_panels; ++m) {
-        float* const sums = args.sums + t * args.sums_stride + m * kPanelRows;
-        amx_tile_of_width<Source, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>(
-            width, args, unpacked[m], begin, end, t * blocks, width != x.width, ahead, sums);
-      }
-    }
-  }
+  const Slicing cut = {.steps = blocks,
+                       .slice = kSlice,
+                       .step_bytes = Panel::kQuantBytes,
+                       .together = kAmxPanels,
+                       .portions = tiles * kAmxPanels * kSlice};
+  for_slices(
+      args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
+        UnpackedSlice unpacked[kAmxPanels];
+        for (int m = 0; m < some.num_panels; ++m) {
+          unpacked[m].template fill<Panel, true>(some.panels[m], blocks, begin, end);
+        }
+        for (int64_t t = 0; t < x.tokens; t += x.width) {
+          const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+          for (int m = 0; m < some.num_panels; ++m) {
+            float* const sums = some.sums + t * some.sums_stride + m * kPanelRows;
+            amx_tile_of_width<Source, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>(
+                width, some, unpacked[m], begin, end, t * blocks, width != x.width, ahead, sums);
+          }
+        }
+      });
   release_tiles();
 }
 

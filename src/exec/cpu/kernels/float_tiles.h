@@ -18,12 +18,21 @@ constexpr int kFloatWidth = 12;  // 2 panels x 12 tokens: 24 of 32 registers
 constexpr int kFloatWidth = 6;  // 1 panel (2 registers) x 6 tokens: 12 of 16 registers
 #endif
 
-TileShape float_shape(int64_t tokens) {
-  if (tokens <= 1) return {1, 4};
+/// Most panels of a tile.
+constexpr int kFloatPanels = 4;
+
+/// Panels of a tile of `width` tokens.
+inline int float_tile_panels(int64_t width) {
+  if (width == 1) return kFloatPanels;
+  if (kFloatRegisters == 16) return width <= 2 ? 2 : 1;
+  return width <= 4 ? kFloatPanels : 2;
+}
+
+inline TileShape float_shape(int64_t tokens) {
+  if (tokens <= 1) return {1, kFloatPanels};
   const int64_t tiles = (tokens + kFloatWidth - 1) / kFloatWidth;
   const auto width = static_cast<int>((tokens + tiles - 1) / tiles);
-  if (kFloatRegisters == 16) return {width, width <= 2 ? 2 : 1};
-  return {width, width <= 4 ? 4 : 2};
+  return {width, float_tile_panels(width)};
 }
 
 /// Bytes read ahead of the steps being multiplied in a pass for one token.
@@ -163,25 +172,24 @@ void multiply_steps(const MultiplyArgs& args, const std::byte* const* panels, in
   }
 }
 
-/// All tokens times the panels of `args`: steps are cut so that the panels' slice stays in the
-/// first-level cache while the tiles of tokens pass over it.
+/// All tokens times the panels of `args`: steps are cut so that the slice of a tile's panels stays
+/// in the first-level cache while the tiles of tokens pass over it.
 template <typename Panel>
-void multiply_float(const MultiplyArgs& all_args) {
-  MultiplyArgs args = all_args;
-  if (args.num_panels == 3) {
-    multiply_float<Panel>(without_first(args, 1));
-    args.num_panels = 1;
-  }
+void multiply_float(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
-  const int64_t slice = x.width == 1 ? x.cols : 16384 / Panel::kPairBytes * 2;
-  for (int64_t begin = 0; begin < x.cols; begin += slice) {
-    const int64_t end = begin + slice < x.cols ? begin + slice : x.cols;
-    const std::byte* panels[kMaxPanels];
-    for (int m = 0; m < args.num_panels; ++m) {
-      panels[m] = args.panels[m] + begin / 2 * Panel::kPairBytes;
-    }
-    multiply_steps<Panel>(args, panels, begin, end);
-  }
+  const Slicing cut = {.steps = x.cols,
+                       .slice = x.width == 1 ? x.cols : 16384 / Panel::kPairBytes * 2,
+                       .step_bytes = Panel::kPairBytes / 2,
+                       .together = float_tile_panels(x.width)};
+  for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {
+    without_threes(all, [&](const MultiplyArgs& some) {
+      const std::byte* panels[kFloatPanels];
+      for (int m = 0; m < some.num_panels; ++m) {
+        panels[m] = some.panels[m] + begin / 2 * Panel::kPairBytes;
+      }
+      multiply_steps<Panel>(some, panels, begin, end);
+    });
+  });
 }
 
 /// Four quants of each row, less `zero` and times `scale`.
@@ -242,26 +250,21 @@ struct Widen<FP8Panel> {
 
 /// As multiply_float, a slice of each panel being widened first.
 template <typename Panel>
-void multiply_widened(const MultiplyArgs& all_args) {
-  MultiplyArgs args = all_args;
-  if (args.num_panels == 3) {
-    multiply_widened<Panel>(without_first(args, 1));
-    args.num_panels = 1;
-  }
+void multiply_widened(const MultiplyArgs& args) {
+  const RowForm& x = *args.x;
   constexpr int64_t kSteps = 64;  // with four panels 16 KiB
-  alignas(64) float widened[kMaxPanels][kSteps * kLanes];
-  const std::byte* panels[kMaxPanels];
-  for (int m = 0; m < args.num_panels; ++m) {
-    panels[m] = reinterpret_cast<const std::byte*>(widened[m]);
-  }
-  const int64_t cols = args.x->cols;
-  for (int64_t begin = 0; begin < cols; begin += kSteps) {
-    const int64_t end = begin + kSteps < cols ? begin + kSteps : cols;
-    for (int m = 0; m < args.num_panels; ++m) {
-      Widen<Panel>::fill(args.panels[m], cols, begin, end, widened[m]);
-    }
-    multiply_steps<WidenedSlice>(args, panels, begin, end);
-  }
+  const Slicing cut = {.steps = x.cols, .slice = kSteps, .together = float_tile_panels(x.width)};
+  for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {
+    without_threes(all, [&](const MultiplyArgs& some) {
+      alignas(64) float widened[kFloatPanels][kSteps * kLanes];
+      const std::byte* panels[kFloatPanels];
+      for (int m = 0; m < some.num_panels; ++m) {
+        Widen<Panel>::fill(some.panels[m], x.cols, begin, end, widened[m]);
+        panels[m] = reinterpret_cast<const std::byte*>(widened[m]);
+      }
+      multiply_steps<WidenedSlice>(some, panels, begin, end);
+    });
+  });
 }
 
 /// How a type without blocks is multiplied.

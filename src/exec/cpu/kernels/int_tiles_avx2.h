@@ -91,16 +91,16 @@ constexpr int kIntWidth = 4;
 
 /// sums[n] (+)= rows 8 * half .. 8 * half + 7 of one panel over blocks [begin, end).
 template <typename Panel, int NR>
-void int_tile(const MultiplyArgs& args, int panel, int half, int64_t begin, int64_t end,
-              int64_t place, float* sums) {
+void int_tile(const MultiplyArgs& args, int half, int64_t begin, int64_t end, int64_t place,
+              float* sums) {
   const int64_t blocks = args.x->cols / 32;
   const int8_t* q = args.x->q + (place + begin * NR) * 32;
   const float* x_scale = args.x->scale + place + begin * NR;
   const int32_t* neg_sum = Panel::kParts == 1 ? args.x->neg_sum + place + begin * NR
                                               : args.x->neg_half_sum + (place + begin * NR) * 2;
   const float* scaled_sum = args.x->scaled_sum + place + begin * NR;
-  const std::byte* p = args.panels[panel] + begin * Panel::kQuantBytes + half * 32;
-  const std::byte* const scales = args.panels[panel] + blocks * Panel::kQuantBytes;
+  const std::byte* p = args.panels[0] + begin * Panel::kQuantBytes + half * 32;
+  const std::byte* const scales = args.panels[0] + blocks * Panel::kQuantBytes;
   const int row = half * 8;
   sums += row;
 
@@ -152,16 +152,16 @@ void int_tile(const MultiplyArgs& args, int panel, int half, int64_t begin, int6
 TileShape int8_shape(int64_t tokens) {
   if (tokens <= 1) return {1, 1};
   const int64_t tiles = (tokens + kIntWidth - 1) / kIntWidth;
-  return {static_cast<int>((tokens + tiles - 1) / tiles), 1};
+  return {static_cast<int>((tokens + tiles - 1) / tiles), panels_of_call(tokens, 1)};
 }
 
 template <typename Panel, int... NR>
-inline void int_tile_of_width(int64_t width, const MultiplyArgs& args, int panel, int64_t begin,
-                              int64_t end, int64_t place, float* sums) {
-  using Tile = void (*)(const MultiplyArgs&, int, int, int64_t, int64_t, int64_t, float*);
+inline void int_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t begin, int64_t end,
+                              int64_t place, float* sums) {
+  using Tile = void (*)(const MultiplyArgs&, int, int64_t, int64_t, int64_t, float*);
   static constexpr Tile kTiles[] = {int_tile<Panel, NR>...};
-  kTiles[width - 1](args, panel, 0, begin, end, place, sums);
-  kTiles[width - 1](args, panel, 1, begin, end, place, sums);
+  kTiles[width - 1](args, 0, begin, end, place, sums);
+  kTiles[width - 1](args, 1, begin, end, place, sums);
 }
 
 template <typename Panel>
@@ -170,17 +170,15 @@ void multiply_int8(const MultiplyArgs& args) {
   const int64_t blocks = x.cols / 32;
   // One token reads both halves of each line while it is in the first-level cache; many tokens
   // keep a slice of the panel there.
-  const int64_t slice = 8192 / Panel::kQuantBytes;
-  for (int panel = 0; panel < args.num_panels; ++panel) {
-    for (int64_t begin = 0; begin < blocks; begin += slice) {
-      const int64_t end = begin + slice < blocks ? begin + slice : blocks;
-      for (int64_t t = 0; t < x.tokens; t += x.width) {
-        const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
-        float* sums = args.sums + t * args.sums_stride + panel * kLanes;
-        int_tile_of_width<Panel, 1, 2, 3, 4>(width, args, panel, begin, end, t * blocks, sums);
-      }
+  const Slicing cut = {
+      .steps = blocks, .slice = 8192 / Panel::kQuantBytes, .step_bytes = Panel::kQuantBytes};
+  for_slices(args, cut, [&](const MultiplyArgs& panel, int64_t begin, int64_t end, SliceAhead&) {
+    for (int64_t t = 0; t < x.tokens; t += x.width) {
+      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+      float* const sums = panel.sums + t * panel.sums_stride;
+      int_tile_of_width<Panel, 1, 2, 3, 4>(width, panel, begin, end, t * blocks, sums);
     }
-  }
+  });
 }
 
 }  // namespace

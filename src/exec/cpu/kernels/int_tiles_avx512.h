@@ -199,41 +199,10 @@ inline __attribute__((always_inline)) void add_part(__m512i (&sums)[MR][NR],
 /// token only: measured best on two CPU families.
 constexpr int64_t kAheadBytes = 4096;
 
-/// Spreads the reading ahead of the next slice of the panels over the blocks of all tiles that pass
-/// over this one. Memory is read while there is much to compute, and only as fast as needed.
-class SliceAhead {
- public:
-  /// The slice after [begin, end) of `blocks` blocks.
-  SliceAhead(const MultiplyArgs& args, int64_t quant_bytes, int64_t end, int64_t blocks,
-             int64_t slice, int64_t portions)
-      : args_(args) {
-    const bool same_panel = end < blocks;
-    const int64_t left = same_panel ? blocks - end : blocks;
-    bytes_ = (left < slice ? left : slice) * quant_bytes;
-    for (int m = 0; m < args.num_panels; ++m) {
-      from_[m] = same_panel ? args.panels[m] + end * quant_bytes : args.next_panels[m];
-    }
-    portion_ = (bytes_ / 64 + portions - 1) / portions * 64;
-  }
-  void read_some() {
-    const int64_t stop = at_ + portion_ < bytes_ ? at_ + portion_ : bytes_;
-    for (; at_ < stop; at_ += 64) {
-      for (int m = 0; m < args_.num_panels; ++m) {
-        _mm_prefetch(reinterpret_cast<const char*>(from_[m] + at_), _MM_HINT_T1);
-      }
-    }
-  }
-
- private:
-  const MultiplyArgs& args_;
-  const std::byte* from_[kMaxPanels];
-  int64_t bytes_, portion_, at_ = 0;
-};
-
 /// sums[n][m] (+)= panels over blocks [begin, end).
 template <typename Source, int MR, int NR>
 void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
-              int64_t place, SliceAhead& ahead, float* sums) {
+              int64_t place, SliceAhead* ahead, float* sums) {
   const int64_t blocks = args.x->cols / 32;
   const int8_t* q = args.x->q + (place + begin * NR) * 32;
   const float* x_scale = args.x->scale + place + begin * NR;
@@ -260,7 +229,7 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
 
   for (int64_t b = begin; b < end; ++b) {
     if constexpr (Source::kManyTiles) {
-      ahead.read_some();
+      ahead->read_some();
     } else {
       QUERN_UNROLL
       for (int m = 0; m < MR; ++m) {
@@ -341,7 +310,7 @@ inline TileShape int8_shape(int64_t tokens) {
   if (tokens <= 6) return {static_cast<int>(tokens), 2};
   if (tokens <= Dot::kMostTokens) return {static_cast<int>(tokens), 1};
   const int64_t tiles = (tokens + 5) / 6;
-  return {static_cast<int>((tokens + tiles - 1) / tiles), 2};
+  return {static_cast<int>((tokens + tiles - 1) / tiles), panels_of_call(tokens, 2)};
 }
 
 /// The widest tile over MR panels at once.
@@ -353,7 +322,7 @@ constexpr int kWidest = MR == 4                          ? 2
 /// All tokens over blocks [begin, end) of MR panels.
 template <typename Source, int MR>
 void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
-                    SliceAhead& ahead) {
+                    SliceAhead* ahead) {
   static constexpr auto kTiles = []<int... I>(std::integer_sequence<int, I...>) {
     return std::array{int_tile<Source, MR, I + 1>...};
   }(std::make_integer_sequence<int, kWidest<Source, MR>>());
@@ -367,44 +336,48 @@ void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begi
 }
 template <typename Source>
 void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
-                    SliceAhead& ahead) {
+                    SliceAhead* ahead) {
   if (args.num_panels == 1) return multiply_slice<Source, 1>(args, panels, begin, end, ahead);
   if (args.num_panels == 2) return multiply_slice<Source, 2>(args, panels, begin, end, ahead);
   if constexpr (!Source::kManyTiles) multiply_slice<Source, 4>(args, panels, begin, end, ahead);
 }
 
+/// One tile of tokens over four, two or one panels as they are packed.
+template <typename Panel>
+void multiply_packed(const MultiplyArgs& args) {
+  const int64_t blocks = args.x->cols / 32;
+  without_threes(args, [&](const MultiplyArgs& some) {
+    Blocks panels[4];
+    for (int m = 0; m < some.num_panels; ++m) {
+      panels[m] = {some.panels[m], some.panels[m] + blocks * Panel::kQuantBytes, 0};
+    }
+    multiply_slice<AsPacked<Panel>>(some, panels, 0, blocks, nullptr);
+  });
+}
+
 /// All tokens times the panels of `args`. Many tokens: blocks are cut so that the panels' slice
 /// stays in the first-level cache while the tiles of tokens pass over it.
 template <typename Panel>
-void multiply_int8(const MultiplyArgs& all_args) {
-  MultiplyArgs args = all_args;
-  if (args.num_panels == 3) {
-    multiply_int8<Panel>(without_first(args, 1));
-    args.num_panels = 1;
-  }
+void multiply_int8(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   const int64_t blocks = x.cols / 32;
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
-  const int64_t slice = tiles == 1 ? blocks : kSlice;
-  for (int64_t begin = 0; begin < blocks; begin += slice) {
-    const int64_t end = begin + slice < blocks ? begin + slice : blocks;
-    Blocks panels[kMaxPanels];
-    SliceAhead ahead(args, Panel::kQuantBytes, end, blocks, slice, tiles * slice);
-    if (tiles > 1) {
-      UnpackedSlice unpacked[2];
-      for (int m = 0; m < args.num_panels; ++m) {
-        unpacked[m].template fill<Panel, false>(args.panels[m], blocks, begin, end);
-        panels[m] = {unpacked[m].quants, unpacked[m].scales, -begin};
-      }
-      multiply_slice<UnpackedOf<Panel>>(args, panels, begin, end, ahead);
-      continue;
-    }
-    for (int m = 0; m < args.num_panels; ++m) {
-      panels[m] = {args.panels[m] + begin * Panel::kQuantBytes,
-                   args.panels[m] + blocks * Panel::kQuantBytes, 0};
-    }
-    multiply_slice<AsPacked<Panel>>(args, panels, begin, end, ahead);
-  }
+  if (tiles == 1) return multiply_packed<Panel>(args);
+  const Slicing cut = {.steps = blocks,
+                       .slice = kSlice,
+                       .step_bytes = Panel::kQuantBytes,
+                       .together = 2,
+                       .portions = tiles * kSlice};
+  for_slices(args, cut,
+             [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
+               UnpackedSlice unpacked[2];
+               Blocks panels[2];
+               for (int m = 0; m < some.num_panels; ++m) {
+                 unpacked[m].template fill<Panel, false>(some.panels[m], blocks, begin, end);
+                 panels[m] = {unpacked[m].quants, unpacked[m].scales, -begin};
+               }
+               multiply_slice<UnpackedOf<Panel>>(some, panels, begin, end, &ahead);
+             });
 }
 
 }  // namespace

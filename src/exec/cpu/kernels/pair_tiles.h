@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "exec/cpu/kernel_table.h"
+#include "exec/cpu/kernels/float_tiles.h"
 #include "exec/cpu/kernels/tiles.h"
 
 namespace quern::cpu {
@@ -65,32 +66,32 @@ inline void pair_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t 
   kTiles[width - 1](args, begin, end, x, sums);
 }
 
-void multiply_pairs(const MultiplyArgs& all_args) {
-  MultiplyArgs args = all_args;
-  if (args.num_panels == 3) {
-    multiply_pairs(without_first(args, 1));
-    args.num_panels = 1;
-  }
+void multiply_pairs(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   const int64_t pairs = (x.cols + 1) / 2;
-  const int64_t slice = x.width == 1 ? pairs : 256;
-  for (int64_t begin = 0; begin < pairs; begin += slice) {
-    const int64_t end = begin + slice < pairs ? begin + slice : pairs;
+  const Slicing cut = {.steps = pairs,
+                       .slice = x.width == 1 ? pairs : 256,
+                       .step_bytes = 64,
+                       .together = float_tile_panels(x.width)};
+  const auto pass = [&](const MultiplyArgs& some, int64_t begin, int64_t end) {
     for (int64_t t = 0; t < x.tokens; t += x.width) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
       const uint32_t* tile = x.pairs + t * pairs;
-      float* sums = args.sums + t * args.sums_stride;
-      if (args.num_panels == 1) {
-        pair_tile_of_width<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end, tile,
+      float* sums = some.sums + t * some.sums_stride;
+      if (some.num_panels == 1) {
+        pair_tile_of_width<1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, some, begin, end, tile,
                                                                      sums);
-      } else if (args.num_panels == 2) {
-        pair_tile_of_width<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, begin, end, tile,
+      } else if (some.num_panels == 2) {
+        pair_tile_of_width<2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, some, begin, end, tile,
                                                                      sums);
       } else {
-        pair_tile_of_width<4, 1, 2, 3, 4>(width, args, begin, end, tile, sums);
+        pair_tile_of_width<4, 1, 2, 3, 4>(width, some, begin, end, tile, sums);
       }
     }
-  }
+  };
+  for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {
+    without_threes(all, [&](const MultiplyArgs& some) { pass(some, begin, end); });
+  });
 }
 
 }  // namespace

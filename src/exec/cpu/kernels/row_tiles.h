@@ -18,7 +18,7 @@ namespace {
 
 /// 4 panels x 6 tokens: 24 of 32 registers; 4 tokens where a product needs more than one register.
 constexpr int64_t kRowWidth = Dot::kStartsFromOffset ? 6 : 4;
-constexpr int64_t kRowPanels = 4;
+constexpr int kRowPanels = 4;
 /// Steps of 64 that all tiles pass over before the next ones: 16 KiB of four panels.
 constexpr int64_t kRowSlice = 4;
 
@@ -103,7 +103,7 @@ void row_tile(const MultiplyArgs& args, int64_t begin, int64_t end, int64_t toke
 TileShape row_shape(int64_t tokens) {
   if (tokens <= 1) return {1, kRowPanels};
   const int64_t tiles = (tokens + kRowWidth - 1) / kRowWidth;
-  return {static_cast<int>((tokens + tiles - 1) / tiles), kRowPanels};
+  return {static_cast<int>((tokens + tiles - 1) / tiles), panels_of_call(tokens, kRowPanels)};
 }
 
 template <typename Panel, int MR, int... NR>
@@ -116,43 +116,45 @@ inline void row_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t b
 
 /// All tokens times the panels of `args`, four at once or one by one.
 template <typename Panel>
-void multiply_rows(const MultiplyArgs& all_args) {
-  MultiplyArgs args = all_args;
-  if (args.num_panels != kRowPanels && args.num_panels > 1) {
-    multiply_rows<Panel>(without_first(args, 1));
-    args.num_panels = 1;
+void multiply_rows(const MultiplyArgs& args) {
+  const int four = args.num_panels / kRowPanels * kRowPanels;
+  if (four > 0 && four < args.num_panels) {
+    multiply_rows<Panel>(some_panels(args, 0, four));
+    return multiply_rows<Panel>(some_panels(args, four, args.num_panels - four));
   }
   const RowForm& x = *args.x;
   const int64_t steps = Panel::steps(x.cols);
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
-  const int64_t slice = tiles == 1 ? steps : kRowSlice;
-  for (int64_t begin = 0; begin < steps; begin += slice) {
-    const int64_t end = begin + slice < steps ? begin + slice : steps;
-    SliceAhead ahead(args, Panel::kStepBytes, end, steps, slice, tiles);
-    for (int64_t t = 0; t < x.tokens; t += x.width) {
-      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
-      if (tiles > 1) ahead.read_some();
-      if (args.num_panels == kRowPanels) {
-        row_tile_of_width<Panel, kRowPanels, 1, 2, 3, 4, 5, 6>(width, args, begin, end, t);
-      } else {
-        row_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, begin, end, t);
-      }
-    }
-  }
+  const Slicing cut = {.steps = steps,
+                       .slice = tiles == 1 ? steps : kRowSlice,
+                       .step_bytes = Panel::kStepBytes,
+                       .together = four > 0 ? kRowPanels : 1,
+                       .portions = tiles};
+  for_slices(
+      args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
+        for (int64_t t = 0; t < x.tokens; t += x.width) {
+          const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+          if (tiles > 1) ahead.read_some();
+          if (some.num_panels == kRowPanels) {
+            row_tile_of_width<Panel, kRowPanels, 1, 2, 3, 4, 5, 6>(width, some, begin, end, t);
+          } else {
+            row_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, some, begin, end, t);
+          }
+        }
+      });
 }
 
 #else
 
 /// sums[n] (+)= eight rows of one panel over steps [begin, end).
 template <typename Panel, int NR>
-void row_tile(const MultiplyArgs& args, int panel, int half, int64_t begin, int64_t end,
-              int64_t token) {
+void row_tile(const MultiplyArgs& args, int half, int64_t begin, int64_t end, int64_t token) {
   const RowForm& x = *args.x;
   const int64_t steps = Panel::steps(x.cols);
   const int8_t* q = x.q + (token * steps + begin * NR) * Panel::kTokenBytes;
   const int row = half * 8;
-  const std::byte* p = args.panels[panel] + begin * Panel::kStepBytes + row * 4;
-  float* const sums = args.sums + token * args.sums_stride + panel * kLanes + row;
+  const std::byte* p = args.panels[0] + begin * Panel::kStepBytes + row * 4;
+  float* const sums = args.sums + token * args.sums_stride + row;
 
   // Two chains for each output: one alone would wait for its own products.
   __m256i isum[NR], other[NR];
@@ -178,7 +180,7 @@ void row_tile(const MultiplyArgs& args, int panel, int half, int64_t begin, int6
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) isum[n] = _mm256_add_epi32(isum[n], other[n]);
   const auto* const scales =
-      reinterpret_cast<const float*>(args.panels[panel] + Panel::scales_at(x.cols));
+      reinterpret_cast<const float*>(args.panels[0] + Panel::scales_at(x.cols));
   const __m256 w_scale = _mm256_loadu_ps(scales + row);
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) {
@@ -195,29 +197,27 @@ void row_tile(const MultiplyArgs& args, int panel, int half, int64_t begin, int6
 TileShape row_shape(int64_t tokens) { return int8_shape(tokens); }
 
 template <typename Panel, int... NR>
-inline void row_tile_of_width(int64_t width, const MultiplyArgs& args, int panel, int64_t begin,
-                              int64_t end, int64_t token) {
-  using Tile = void (*)(const MultiplyArgs&, int, int, int64_t, int64_t, int64_t);
+inline void row_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t begin, int64_t end,
+                              int64_t token) {
+  using Tile = void (*)(const MultiplyArgs&, int, int64_t, int64_t, int64_t);
   static constexpr Tile kTiles[] = {row_tile<Panel, NR>...};
-  kTiles[width - 1](args, panel, 0, begin, end, token);
-  kTiles[width - 1](args, panel, 1, begin, end, token);
+  kTiles[width - 1](args, 0, begin, end, token);
+  kTiles[width - 1](args, 1, begin, end, token);
 }
 
 template <typename Panel>
 void multiply_rows(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
-  const int64_t steps = Panel::steps(x.cols);
   // As in int_tiles_avx2.h: both halves of each line while it is in the first-level cache.
-  constexpr int64_t kSlice = 8192 / Panel::kStepBytes;
-  for (int panel = 0; panel < args.num_panels; ++panel) {
-    for (int64_t begin = 0; begin < steps; begin += kSlice) {
-      const int64_t end = begin + kSlice < steps ? begin + kSlice : steps;
-      for (int64_t t = 0; t < x.tokens; t += x.width) {
-        const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
-        row_tile_of_width<Panel, 1, 2, 3, 4>(width, args, panel, begin, end, t);
-      }
+  const Slicing cut = {.steps = Panel::steps(x.cols),
+                       .slice = 8192 / Panel::kStepBytes,
+                       .step_bytes = Panel::kStepBytes};
+  for_slices(args, cut, [&](const MultiplyArgs& panel, int64_t begin, int64_t end, SliceAhead&) {
+    for (int64_t t = 0; t < x.tokens; t += x.width) {
+      const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
+      row_tile_of_width<Panel, 1, 2, 3, 4>(width, panel, begin, end, t);
     }
-  }
+  });
 }
 
 #endif
