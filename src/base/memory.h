@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
 
 namespace quern {
 
@@ -13,5 +17,18 @@ int64_t peak_resident_bytes();
 
 /// Its resident size now (VmRSS).
 int64_t resident_bytes();
+
+/// The numbers of a list as the kernel writes them: "0-2,5" is {0, 1, 2, 5}. Empty if it is no such
+/// list.
+std::vector<int> parse_node_list(std::string_view text);
+
+/// The memory nodes (NUMA) that this process may use, ascending: Mems_allowed_list of
+/// /proc/self/status; {0} if the system does not tell.
+std::vector<int> memory_nodes();
+
+/// Asks that the pages of [data, data + bytes), whole pages not yet touched, lie on the nodes in
+/// turns, so that threads of all sockets read at the sum of the nodes' rates. False where the
+/// system refuses; the memory is as good then, but for where it lies.
+bool interleave_pages(void* data, size_t bytes, std::span<const int> nodes);
 
 }  // namespace quern

@@ -65,6 +65,12 @@ Check check_huge_pages() {
   return {"huge_pages", "ok", mode, ""};
 }
 
+Check check_numa_nodes() {
+  const size_t nodes = memory_nodes().size();
+  if (nodes == 1) return {"numa_nodes", "ok", "1", ""};
+  return {"numa_nodes", "ok", cat(nodes, ": weights, keys and values lie on them in turns"), ""};
+}
+
 Check check_governor() {
   const std::string governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   if (governor.empty()) return {"governor", "ok", "not visible (a virtual machine)", ""};
@@ -181,6 +187,7 @@ Result<int> run_doctor(const Arguments& arguments) {
   const Check checks[] = {check_isa(),
                           check_memory(),
                           check_huge_pages(),
+                          check_numa_nodes(),
                           check_governor(),
                           check_clock(),
                           check_file_limit(),
