@@ -444,7 +444,7 @@ TEST(CpuExecutor, BitsDoNotDependOnChunksCompanyThreadsOrFusion) {
                                DType::of<Q4_0>(), DType::of<Q4_1>(), DType::of<W8A8>()};
   for (const ModelOptions& model : kModels) {
     for (const DType dtype : DType::all()) {
-      // The other types share all but the reading of panels, which kernels_test covers.
+      // The other types share all but the reading of panels, which products_test covers.
       const bool everywhere = std::ranges::find(kEverywhere, dtype) != std::end(kEverywhere);
       if (!everywhere && &model != kModels) continue;
       const Program program = make_program(fitting(model, dtype));
