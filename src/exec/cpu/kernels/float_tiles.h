@@ -20,6 +20,8 @@ constexpr int kFloatWidth = 6;  // 1 panel (2 registers) x 6 tokens: 12 of 16 re
 
 /// Most panels of a tile.
 constexpr int kFloatPanels = 4;
+/// Panels that meet a slice of many tokens, whose activations have four bytes a value.
+constexpr int kFloatPanelsOfCall = 8;
 
 /// Panels of a tile of `width` tokens.
 inline int float_tile_panels(int64_t width) {
@@ -32,7 +34,7 @@ inline TileShape float_shape(int64_t tokens) {
   if (tokens <= 1) return {1, kFloatPanels};
   const int64_t tiles = (tokens + kFloatWidth - 1) / kFloatWidth;
   const auto width = static_cast<int>((tokens + tiles - 1) / tiles);
-  return {width, float_tile_panels(width)};
+  return {width, panels_of_call(tokens, float_tile_panels(width), kFloatPanelsOfCall)};
 }
 
 /// Bytes read ahead of the steps being multiplied in a pass for one token.
@@ -178,7 +180,7 @@ template <typename Panel>
 void multiply_float(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   const Slicing cut = {.steps = x.cols,
-                       .slice = x.width == 1 ? x.cols : 16384 / Panel::kPairBytes * 2,
+                       .slice = x.width == 1 ? x.cols : 8192 / Panel::kPairBytes * 2,
                        .step_bytes = Panel::kPairBytes / 2,
                        .together = float_tile_panels(x.width)};
   for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {

@@ -13,9 +13,9 @@ constexpr int kLanes = 16;
 
 /// The panels to be given in one call where a tile has `tile_panels`. Many tokens do not fit the
 /// second-level cache with all their activations; what is read of them then serves many panels.
-constexpr int panels_of_call(int64_t tokens, int tile_panels) {
+constexpr int panels_of_call(int64_t tokens, int tile_panels, int most_panels = kMaxPanels) {
   constexpr int64_t kManyTokens = 64;
-  return tokens < kManyTokens ? tile_panels : kMaxPanels;
+  return tokens < kManyTokens ? tile_panels : most_panels;
 }
 
 template <int kNumber>
