@@ -43,6 +43,7 @@ inline MultiplyArgs some_panels(const MultiplyArgs& args, int first, int count) 
   }
   return part;
 }
+
 /// Calls body(panels) for all panels of a call, or where these are three for one and then two: no
 /// tile has three.
 template <typename Body>
