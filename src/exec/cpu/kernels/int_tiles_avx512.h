@@ -16,6 +16,12 @@
 namespace quern::cpu {
 namespace {
 
+inline __m512i broadcast4(const int8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, 4);
+  return _mm512_set1_epi32(four);
+}
+
 /// acc += w . x in groups of four bytes, w unsigned, x signed, |x| <= 127. `Dot` says with which
 /// instructions, and whether the sum of 8-bit weights starts from the correction.
 #if defined(__AVX512VNNI__)
@@ -25,11 +31,17 @@ struct Dot {
   static constexpr int kMostTokens = 14;  // of a tile over one panel: 28 sums, 32 registers
   static Weights q8(__m512i w) { return w; }
   static Weights small(__m512i w) { return w; }
-  static __m512i add_q8(__m512i acc, Weights w, __m512i x) {
-    return _mm512_dpbusd_epi32(acc, w, x);
-  }
-  static __m512i add_small(__m512i acc, Weights w, __m512i x) {
-    return _mm512_dpbusd_epi32(acc, w, x);
+  /// The same four bytes of x in every lane. What broadcasts and multiplies is one instruction, of
+  /// which GCC makes two, and tiles of one or two panels are bound by how many instructions go in.
+  template <bool kIs8Bit, int kPanels>
+  static void add(__m512i& acc, Weights w, const int8_t* x) {
+    if constexpr (kPanels <= 2) {
+      __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+              : "+v"(acc)
+              : "v"(w), "m"(*reinterpret_cast<const int8_t(*)[4]>(x)));
+    } else {
+      acc = _mm512_dpbusd_epi32(acc, w, broadcast4(x));
+    }
   }
 };
 #else
@@ -50,21 +62,14 @@ struct Dot {
   static __m512i widen(__m512i acc, __m512i pairs) {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
   }
-  static __m512i add_q8(__m512i acc, Weights w, __m512i x) {
-    const __m512i signed_x = _mm512_mask_sub_epi8(x, w.negative, _mm512_setzero_si512(), x);
-    return widen(acc, _mm512_maddubs_epi16(w.magnitude, signed_x));
-  }
-  static __m512i add_small(__m512i acc, Weights w, __m512i x) {
-    return widen(acc, _mm512_maddubs_epi16(w.magnitude, x));
+  template <bool kIs8Bit, int kPanels>
+  static void add(__m512i& acc, Weights w, const int8_t* from) {
+    __m512i x = broadcast4(from);
+    if (kIs8Bit) x = _mm512_mask_sub_epi8(x, w.negative, _mm512_setzero_si512(), x);
+    acc = widen(acc, _mm512_maddubs_epi16(w.magnitude, x));
   }
 };
 #endif
-
-inline __m512i broadcast4(const int8_t* p) {
-  int32_t four;
-  __builtin_memcpy(&four, p, 4);
-  return _mm512_set1_epi32(four);
-}
 
 /// Where a tile reads some blocks of a panel. `scales_from` is what the first block's scales count
 /// from.
@@ -175,12 +180,9 @@ inline __attribute__((always_inline)) void add_group(__m512i (&sums)[MR][NR],
   }
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) {
-    const __m512i four = broadcast4(x + n * Source::kTokenBytes + g * 4);
+    const int8_t* const four = x + n * Source::kTokenBytes + g * 4;
     QUERN_UNROLL
-    for (int m = 0; m < MR; ++m) {
-      sums[m][n] = Source::kIs8Bit ? Dot::add_q8(sums[m][n], w[m], four)
-                                   : Dot::add_small(sums[m][n], w[m], four);
-    }
+    for (int m = 0; m < MR; ++m) Dot::add<Source::kIs8Bit, MR>(sums[m][n], w[m], four);
   }
 }
 template <typename Source, int part, int MR, int NR>
