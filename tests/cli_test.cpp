@@ -237,6 +237,11 @@ TEST(Cli, WhatWouldBeWithoutEffectIsRefused) {
   expect_failure({"run", "demo", "a", "--prompt", "b"}, 2, "usage", "--prompt");
   expect_failure({"run", "demo", "a", "--prompts", "-"}, 2, "usage", "--prompts");
   expect_failure({"run", "demo", "a", "--unordered"}, 2, "usage", "--unordered");
+  expect_failure({"show", "demo", "--batch", "8"}, 2, "usage", "--program");
+  EXPECT_EQ(run_quern({"show", "demo", "--program", "--batch", "8"}).status, 2);
+  expect_failure({"perplexity", "demo", "-", "--reference-dtype", "f32"}, 2, "usage",
+                 "--reference");
+  expect_failure({"tokenize", "demo", "--skip-special-tokens"}, 2, "usage", "--decode");
   expect_failure({"run", "demo", "a", "--raw", "--system", "b"}, 2, "usage", "--raw");
   expect_failure({"tokenize", "demo", "--text", "a", "--decode"}, 2, "usage", "--text");
   expect_failure({"perplexity", "demo", "-", "--ctx", "5000"}, 6, "does_not_fit", "5000", "a b c");

@@ -105,11 +105,12 @@ std::vector<std::string> canonical_words(const std::vector<Accepted>& accepted,
   return out;
 }
 
-Error usage_error(const CommandSyntax& syntax, std::string message) {
+/// `what` is the flag at fault where there is one.
+Error usage_error(const CommandSyntax& syntax, std::string message, std::string_view what = {}) {
   return Error{
       .code = ErrorCode::kUsage,
       .message = cat("quern ", syntax.name, ": ", message, "; see quern ", syntax.name, " --help"),
-      .what = std::string(syntax.name)};
+      .what = std::string(what.empty() ? syntax.name : what)};
 }
 
 std::string negative_name(const Flag& f) { return cat("--no-", f.name.substr(2)); }
@@ -183,6 +184,11 @@ Result<Arguments> Arguments::parse(const CommandSyntax& syntax,
         if (!off) out.values_[name] = {*variable};
       }
     }
+  }
+  for (const Accepted& entry : accepted) {
+    const Flag& f = *entry.flag;
+    if (f.needs.empty() || !out.has(f.name) || out.has(f.needs)) continue;
+    return usage_error(syntax, cat(f.name, " means nothing without ", f.needs), f.name);
   }
   if (const auto model = out.text("--model")) {
     out.positional_.insert(out.positional_.begin(), *model);

@@ -26,6 +26,7 @@ struct Flag {
   FlagGroup group = FlagGroup::kCommand;
   std::string_view value;  // its placeholder in --help
   std::string_view help;
+  std::string_view needs = "";       // the flag without which this one would mean nothing
   std::string (*names)() = nullptr;  // the rest of the help: names that a list elsewhere holds
 };
 

@@ -42,12 +42,6 @@ Result<void> check_combination(const Arguments& arguments) {
         .message = cat("run: ", one, " and ", other, " do not go together; leave one of them out"),
         .what = std::string(one)};
   }
-  for (const std::string_view name : {"--unordered", "--summary"}) {
-    if (!given(name) || given("--prompts")) continue;
-    return Error{.code = ErrorCode::kUsage,
-                 .message = cat("run: ", name, " needs --prompts"),
-                 .what = std::string(name)};
-  }
   return {};
 }
 

@@ -125,6 +125,9 @@ Result<int> show_container(const Arguments& arguments) {
 Result<int> show_program(const Arguments& arguments, const RunPlan& plan) {
   const Program& program = plan.program;
   if (!arguments.on("--json")) {
+    for (const std::string_view name : {"--batch", "--context"}) {
+      if (arguments.has(name)) return bad_value(name, *arguments.text(name), "--json beside it");
+    }
     print_text(print_program(program));
     return 0;
   }

@@ -213,12 +213,14 @@ Result<QuantizeReport> quantize_to_gguf(ModelFiles files, const fs::path& out,
       report.interrupted = true;
       return report;
     }
+    if (i == 0 && content.model) {
+      // The head and the first tensor (the divisors of frequencies, where there are any) say what
+      // the model is: a file that cannot say it is refused before the long work.
+      ASSIGN_OR_RETURN(const Checkpoint begun, Checkpoint::open(file.beside()));
+      RETURN_IF_ERROR(check_gguf_says_the_same(*content.model, begun));
+    }
   }
   RETURN_IF_ERROR(pad_to(layout.file_bytes));
-  if (content.model) {
-    ASSIGN_OR_RETURN(const Checkpoint written, Checkpoint::open(file.beside()));
-    RETURN_IF_ERROR(check_gguf_says_the_same(*content.model, written));
-  }
   RETURN_IF_ERROR(file.commit());
 
   report.in_bytes = checkpoint.file_bytes();

@@ -158,8 +158,12 @@ Error refusal(std::string_view model, std::string_view field, std::string_view v
   folder.write("config.json", dump_json(config));
   auto files = open_model_files(folder.path().string(), {});
   const auto out = folder.path() / "a.gguf";
-  const auto report = quantize_model(*std::move(files), out, {.dtype = DType::of<F32>()});
+  int tensors = 0;
+  const auto progress = [&](double) { return ++tensors > 0; };
+  const auto report =
+      quantize_model(*std::move(files), out, {.dtype = DType::of<F32>(), .progress = progress});
   EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_LE(tensors, 1) << "written before it was refused";
   return report ? Error{} : report.error();
 }
 
