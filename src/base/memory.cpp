@@ -90,7 +90,10 @@ std::vector<int> memory_nodes() {
 bool interleave_pages(void* data, size_t bytes, std::span<const int> nodes) {
   constexpr int kBits = 8 * sizeof(unsigned long);
   unsigned long mask[kMostNodes / kBits] = {};
-  for (const int node : nodes) mask[node / kBits] |= 1ul << node % kBits;
+  for (const int node : nodes) {
+    if (node < 0 || node >= kMostNodes) return false;
+    mask[node / kBits] |= 1ul << node % kBits;
+  }
   // The kernel reads one bit less than it is told.
   return syscall(SYS_mbind, data, bytes, MPOL_INTERLEAVE, mask, kMostNodes + 1, 0) == 0;
 }
