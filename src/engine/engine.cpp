@@ -33,6 +33,7 @@ SchedulerOptions scheduler_options(const EngineOptions& options) {
           .max_wanted_rows = options.max_wanted_rows,
           .is_static = options.static_scheduling,
           .prefix_caching = options.prefix_caching && !options.no_kv_cache,
+          .max_tenants = options.max_tenants,
           .faults = options.faults};
 }
 
@@ -84,14 +85,15 @@ int64_t engine_bytes(const EngineOptions& options) {
          StepPlan::bytes({.max_tokens = options.max_num_batched_tokens + options.max_num_seqs,
                           .max_sequences = options.max_num_seqs,
                           .max_wanted_rows = options.max_wanted_rows},
-                         static_cast<int64_t>(options.kv_groups.size()), table_blocks);
+                         static_cast<int64_t>(options.kv_groups.size()), table_blocks) +
+         WaitingLine::bytes(options.max_tenants);
 }
 
 Result<std::unique_ptr<Engine>> Engine::make(Executor& executor, EngineOptions options,
                                              EventSink& sink, const Clock& clock) {
   ENSURE(options.vocab_size > 0 && options.max_model_len > 0 && options.max_num_seqs > 0 &&
          options.max_num_batched_tokens > 0 && !options.kv_groups.empty());
-  ENSURE(options.max_wanted_rows >= options.max_num_seqs);
+  ENSURE(options.max_wanted_rows >= options.max_num_seqs && options.max_tenants > 0);
   const Capabilities& able = executor.capabilities();
   if (!able.paged_kv) {
     return Error{ErrorCode::kUnsupported,
@@ -179,6 +181,13 @@ Result<void> Engine::check(const Request& request) const {
     if (wanted && (*wanted < 0 || *wanted > most)) {
       return bad_field(field, *wanted, cat("from 0 to ", most));
     }
+  }
+  if (request.priority < kLeastPriority || request.priority > kMostPriority) {
+    return bad_field("priority", request.priority,
+                     cat("from ", kLeastPriority, " to ", kMostPriority));
+  }
+  if (request.tenant >= options_.max_tenants) {
+    return bad_field("tenant", request.tenant, cat("from 0 to ", options_.max_tenants - 1));
   }
   if (static_cast<int64_t>(request.cache_salt.size()) > KvPool::kMaxSaltBytes) {
     return bad_field("length of cache_salt", static_cast<int64_t>(request.cache_salt.size()),

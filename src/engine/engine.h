@@ -32,6 +32,7 @@ struct EngineOptions {
   bool static_scheduling = false;
   std::vector<int32_t> eos_token_ids = {};
   int64_t max_live_requests = INT64_MAX;  // accepted and not finished
+  int64_t max_tenants = 64;               // Request::tenant is below
   uint64_t seed = 0;                      // of requests without one of their own
   uint64_t hash_key = 0;                  // of the prefix cache; random where strangers ask
   Faults* faults = nullptr;

@@ -158,6 +158,95 @@ TEST(Engine, PreemptedRequestsAnswerTheSame) {
   EXPECT_EQ(bench.answers.finished.at(wanted.begin()->first).num_preemptions, 0);
 }
 
+TEST(Engine, MoreUrgentPriorityIsAdmittedFirstAndTakesNobodyOff) {
+  Bench bench({.max_num_seqs = 1});
+  const RequestId runs = bench.submit(greedy_request(prompt_of(10), 8));
+  bench.step();
+  std::vector<RequestId> wanted = {runs};
+  std::map<int32_t, std::vector<RequestId>> by_priority;
+  for (const int32_t priority : {5, 0, 5, -7, 0}) {
+    Request request = greedy_request(prompt_of(10, 3), 2);
+    request.priority = priority;
+    by_priority[priority].push_back(bench.submit(std::move(request)));
+  }
+  for (const auto& [priority, ids] : by_priority)
+    wanted.insert(wanted.end(), ids.begin(), ids.end());
+  bench.run();
+  EXPECT_EQ(bench.answers.order, wanted);
+}
+
+TEST(Engine, LastComeOfTheLeastUrgentIsTakenOffFirst) {
+  Bench bench({.max_num_seqs = 4, .kv_groups = {{.num_blocks = 8}}});
+  std::vector<RequestId> ids;
+  for (int32_t i = 0; i < 4; ++i) {
+    Request request = greedy_request(prompt_of(30, i), 90);
+    request.priority = i == 1 || i == 2 ? 1 : 0;
+    ids.push_back(bench.submit(std::move(request)));
+  }
+  while (!bench.engine->idle() && bench.engine->scheduler().stats().preemptions == 0) bench.step();
+  EXPECT_EQ(bench.engine->scheduler().find(ids[2])->result.num_preemptions, 1);
+  bench.run();
+  const auto preemptions = [&](size_t i) {
+    return bench.answers.finished.at(ids[i]).num_preemptions;
+  };
+  EXPECT_EQ(preemptions(0), 0);
+  EXPECT_EQ(preemptions(3), 0);
+  EXPECT_GT(preemptions(2), 0);
+  for (int32_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(bench.answers.finished.at(ids[static_cast<size_t>(i)]).token_ids,
+              greedy(prompt_of(30, i), 90));
+  }
+}
+
+TEST(Engine, FloodOfOneTenantDelaysAnotherByWhatRunsNow) {
+  Bench bench({.max_num_seqs = 2});
+  for (int32_t i = 0; i < 100; ++i) bench.submit(greedy_request(prompt_of(10, i), 10));
+  for (int i = 0; i < 15; ++i) bench.step();
+  const size_t before = bench.answers.order.size();
+  Request request = greedy_request(prompt_of(10), 10);
+  request.tenant = 1;
+  const RequestId id = bench.submit(std::move(request));
+  bench.run();
+  const auto place = std::ranges::find(bench.answers.order, id) - bench.answers.order.begin();
+  EXPECT_LE(place, static_cast<int64_t>(before) + 4);
+}
+
+TEST(Engine, TenantsThatWaitReceiveTheSameWhateverTheyAskFor) {
+  // One asks for long answers, one for short ones; both have always something waiting.
+  Bench bench({.max_num_seqs = 2, .max_tenants = 2});
+  for (int32_t i = 0; i < 60; ++i) {
+    Request request = greedy_request(prompt_of(10, i), i % 2 == 0 ? 40 : 4);
+    request.tenant = static_cast<uint32_t>(i % 2);
+    bench.submit(std::move(request));
+  }
+  const WaitingLine& line = bench.engine->scheduler().waiting();
+  bench.step();
+  while (!line.of(0).empty() && !line.of(1).empty()) {
+    bench.step();
+    EXPECT_LE(std::abs(line.tenant(0).service() - line.tenant(1).service()), 2 * (10 + 2 * 40));
+  }
+  EXPECT_GT(line.tenant(0).service(), 500);
+  bench.run();
+}
+
+TEST(Engine, TenantThatStayedAwaySavesNothingUp) {
+  Bench bench({.max_num_seqs = 1, .max_tenants = 2});
+  for (int32_t i = 0; i < 20; ++i) bench.submit(greedy_request(prompt_of(10, i), 10));
+  for (int i = 0; i < 100; ++i) bench.step();
+  std::vector<RequestId> late;
+  for (int32_t i = 0; i < 5; ++i) {
+    Request request = greedy_request(prompt_of(10, i), 10);
+    request.tenant = 1;
+    late.push_back(bench.submit(std::move(request)));
+  }
+  const size_t before = bench.answers.order.size();
+  bench.run();
+  // They take turns: it does not get all five at once for having had nothing.
+  const auto place = std::ranges::find(bench.answers.order, late[4]) - bench.answers.order.begin();
+  EXPECT_GE(place, static_cast<int64_t>(before) + 8);
+  EXPECT_LE(place, static_cast<int64_t>(before) + 12);
+}
+
 TEST(Engine, SecondRequestWithThePrefixSkipsItWhileTheFirstRuns) {
   Bench bench;
   const RequestId first = bench.submit(greedy_request(prompt_of(70), 30));
@@ -309,6 +398,12 @@ TEST(Engine, RefusesWhatItCannotAnswerAndSaysWhy) {
   EXPECT_EQ(code_of(request), ErrorCode::kBadInput);
   request = greedy_request({1}, 5);
   request.logprobs = 21;
+  EXPECT_EQ(code_of(request), ErrorCode::kBadInput);
+  request = greedy_request({1}, 5);
+  request.priority = -1001;
+  EXPECT_EQ(code_of(request), ErrorCode::kBadInput);
+  request = greedy_request({1}, 5);
+  request.tenant = 64;
   EXPECT_EQ(code_of(request), ErrorCode::kBadInput);
   request = greedy_request({1}, 5);
   request.stop_token_ids = {64};

@@ -19,6 +19,10 @@ enum class PlantedBug {
   kCompletionAfterCancel,
   kQueueOrderAfterPreempt,
   kHitLeavesNothingToCompute,
+  kPriorityLostOnPreempt,
+  kPriorityForgottenAcrossTenants,
+  kGeneratedTokensNotCharged,
+  kNoLiftAfterIdle,
 };
 
 /// A place where the simulation may make something rare happen.

@@ -34,6 +34,9 @@ class PromptRowSink {
   virtual void on_row(int64_t position, std::span<const float> logits) = 0;
 };
 
+inline constexpr int32_t kLeastPriority = -1000;
+inline constexpr int32_t kMostPriority = 1000;
+
 /// What somebody wants answered. Token ids in, token ids out.
 struct Request {
   std::vector<int32_t> prompt;
@@ -46,6 +49,8 @@ struct Request {
   std::optional<int32_t> prompt_logprobs;  // the same for the prompt
   bool logits_hash = false;
   std::string cache_salt;     // of the prefix-cache tenant
+  int32_t priority = 0;       // a lower one is handled earlier; kLeastPriority .. kMostPriority
+  uint32_t tenant = 0;        // who asks: service is shared out evenly among those who wait
   int64_t not_before_ns = 0;  // by the engine's clock: counts as submitted then
   uint64_t tag = 0;           // the caller's own, comes back with every event
   std::shared_ptr<TokenWatcher> watcher;

@@ -141,7 +141,8 @@ constexpr RequestField kFields[] = {
     {"parse_special", "true or false", kUsed, QUERN_TAKE_BOOL(parse_special)},
     {"presence_penalty", "a number from -2 to 2", kUsed,
      QUERN_TAKE(number_in(value, -2, 2), request.sampling.presence_penalty)},
-    {"priority", "", kRefused},
+    {"priority", "an integer from -1000 to 1000", kUsed,
+     QUERN_TAKE_SMALL(kLeastPriority, kMostPriority, request.priority)},
     {"prompt", "a string", kUsed,
      [](const Json& value, RequestBody& body) {
        if (value.is_string()) body.prompt = value.get<std::string>();

@@ -17,7 +17,8 @@ TEST(RequestFields, AreSortedAndUnique) {
 
 TEST(RequestFields, GoWhereTheyBelong) {
   const auto body = read(R"({"prompt_token_ids":[1,2],"max_tokens":5,"temperature":0,"stop":"x",
-      "logit_bias":{"7":-1.5},"seed":-1,"logprobs":3,"id":{"a":1},"ignore_eos":true})");
+      "logit_bias":{"7":-1.5},"seed":-1,"logprobs":3,"id":{"a":1},"ignore_eos":true,
+      "priority":-1000})");
   ASSERT_TRUE(body) << body.error().message;
   EXPECT_EQ(*body->prompt_token_ids, (std::vector<int32_t>{1, 2}));
   EXPECT_EQ(body->request.max_tokens, 5);
@@ -28,6 +29,7 @@ TEST(RequestFields, GoWhereTheyBelong) {
   EXPECT_EQ(body->request.logprobs, 3);
   EXPECT_EQ(body->id, Json({{"a", 1}}));
   EXPECT_TRUE(body->request.ignore_eos);
+  EXPECT_EQ(body->request.priority, -1000);
 }
 
 TEST(RequestFields, EveryWrongTypeOrBoundNamesTheField) {
@@ -46,7 +48,9 @@ TEST(RequestFields, EveryWrongTypeOrBoundNamesTheField) {
       {R"({"prompt_token_ids":[1.0]})", "prompt_token_ids"},
       {R"({"messages":[]})", "messages"},
       {R"({"prompt":"a","lora":"x"})", "lora"},
-      {R"({"prompt":"a","priority":1})", "priority"},
+      {R"({"prompt":"a","priority":1001})", "priority"},
+      {R"({"prompt":"a","priority":-1001})", "priority"},
+      {R"({"prompt":"a","priority":"high"})", "priority"},
       {R"({"prompt":"a","colour":1})", "colour"},
       {R"({"max_tokens":1})", "prompt"},
       {R"({"prompt":"a","prompt_token_ids":[1]})", "prompt"},

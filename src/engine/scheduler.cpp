@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/cat.h"
 #include "base/ensure.h"
@@ -20,6 +21,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvPool& pool)
              .max_sequences = options.max_num_seqs,
              .max_wanted_rows = options.max_wanted_rows},
             pool),
+      waiting_(options.max_tenants, options.faults),
       slots_(static_cast<size_t>(options.max_num_seqs)) {
   for (auto slot = static_cast<int32_t>(options.max_num_seqs); slot > 0; --slot) {
     free_slots_.push_back(slot - 1);
@@ -28,7 +30,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvPool& pool)
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   sequence->move_to(SequenceState::kWaiting);
-  waiting_.push_back(std::move(sequence));
+  waiting_.add(std::move(sequence));
 }
 
 std::unique_ptr<Sequence> Scheduler::remove(Sequence& sequence) {
@@ -87,18 +89,28 @@ StepPlan& Scheduler::schedule(int64_t now_ns) {
 }
 
 void Scheduler::plan(Sequence& sequence, int64_t count) {
+  // What is computed again after a preemption is nobody's gain, so it is charged once.
+  const int64_t end = sequence.num_computed + count;
+  const int64_t from = std::max(sequence.num_computed, sequence.num_charged);
+  int64_t service = std::max<int64_t>(0, std::min(end, sequence.num_prompt()) - from);
+  sequence.num_charged = std::max(from, end);
   plan_.add(sequence, slots_[static_cast<size_t>(sequence.slot)].generation, count, pool_);
   sequence.planned = true;
+  if (plan_.ranges().back().samples &&
+      !is_planted(options_.faults, PlantedBug::kGeneratedTokensNotCharged)) {
+    service += WaitingLine::kServicePerGenerated;
+  }
+  waiting_.charge(sequence.request.tenant, service);
 }
 
 void Scheduler::plan_decodes() {
   for (Sequence* at = running_.front(); at != nullptr; at = at->next) {
     if (!at->is_decoding()) continue;
     while (!pool_.reserve(at->slot, at->num_tokens(), at->num_tokens())) {
-      // Whoever is younger has not been planned yet, so it can still be taken off.
-      const bool is_youngest = running_.back() == at;
+      // Whoever stands behind has not been planned yet, so it can still be taken off.
+      const bool is_last = running_.back() == at;
       preempt(*running_.back());
-      if (is_youngest) return;
+      if (is_last) return;
     }
     plan(*at, 1);
   }
@@ -110,13 +122,13 @@ void Scheduler::plan_prefills(int64_t& budget) {
     const int64_t wanted = within_rows(*at, std::min(at->num_left(), budget));
     if (wanted == 0) continue;
     // Whole-context blocks were reserved at admission, so only windows can lack some: a shorter
-    // chunk will do, and if there is none at all, the youngest gives way.
+    // chunk will do, and if there is none at all, the last one gives way.
     int64_t end = 0;
     for (;;) {
       end = pool_.reservable_end(at->slot, at->num_computed + wanted);
-      Sequence& youngest = *running_.back();
-      if (end > at->num_computed || &youngest == at || youngest.planned) break;
-      preempt(youngest);
+      Sequence& last = *running_.back();
+      if (end > at->num_computed || &last == at || last.planned) break;
+      preempt(last);
     }
     if (end <= at->num_computed) {
       ++stats_.stalled_ranges;
@@ -136,7 +148,7 @@ void Scheduler::admit(int64_t& budget, int64_t now_ns) {
   // A static batch takes in whoever has room, even if the budget serves them in later steps only.
   while (!waiting_.empty() && !free_slots_.empty() && (budget > 0 || options_.is_static)) {
     const int64_t before = plan_.num_tokens();
-    if (!try_admit(*waiting_.front(), budget, now_ns)) return;
+    if (!try_admit(*waiting_.next(), budget, now_ns)) return;
     budget -= plan_.num_tokens() - before;
   }
 }
@@ -177,7 +189,7 @@ bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
     sequence.result.miss_diverged_at = match.diverged_at;
   }
   sequence.move_to(SequenceState::kRunning);
-  running_.push_back(waiting_.remove(sequence));
+  run(waiting_.remove(sequence));
   sequence.planned = false;
   if (count > 0) plan(sequence, count);
   return true;
@@ -227,27 +239,47 @@ int64_t Scheduler::within_rows(const Sequence& sequence, int64_t count) const {
 /// Whether each running sequence could still take one block, which puts off the next preemption.
 bool Scheduler::leaves_headroom(const Sequence& sequence) const {
   if (running_.empty()) return true;
-  if (sequence.fruitless_preemptions >= kMaxFruitlessPreemptions) {
-    return can_never_be_preempted(sequence);
+  const auto must_stay = [](const Sequence& one) {
+    return one.fruitless_preemptions >= kMaxFruitlessPreemptions;
+  };
+  const Sequence* behind = running_.front();  // the first who stands behind it
+  while (behind != nullptr && behind->request.priority <= sequence.request.priority) {
+    behind = behind->next;
   }
+  const Sequence* last = nullptr;  // who must stay and stands behind it
+  for (const Sequence* at = behind; at != nullptr; at = at->next) {
+    if (must_stay(*at)) last = at;
+  }
+  if (last != nullptr && !fits_at_largest(sequence, last->next)) return false;
+  if (must_stay(sequence)) return last != nullptr || fits_at_largest(sequence, behind);
   for (int64_t g = 0; g < pool_.num_groups(); ++g) {
     if (pool_.num_available(g) < running_.size()) return false;
   }
   return true;
 }
 
-/// Whether it and all that came before fit the pool at their largest, each on its own.
-bool Scheduler::can_never_be_preempted(const Sequence& sequence) const {
+/// Whether it and all who run before `end` fit the pool at their largest, each on its own.
+bool Scheduler::fits_at_largest(const Sequence& sequence, const Sequence* end) const {
   const int64_t chunk = options_.max_num_batched_tokens;
   for (int64_t g = 0; g < pool_.num_groups(); ++g) {
     const auto worst = [&](const Sequence& one) {
       return worst_case_blocks(pool_.window(g), one.max_kv_tokens(), chunk);
     };
     int64_t needed = worst(sequence);
-    for (const Sequence* at = running_.front(); at != nullptr; at = at->next) needed += worst(*at);
+    for (const Sequence* at = running_.front(); at != end; at = at->next) needed += worst(*at);
     if (needed > pool_.num_blocks(g)) return false;
   }
   return true;
+}
+
+void Scheduler::run(std::unique_ptr<Sequence> sequence) {
+  sequence->admitted = next_admitted_++;
+  Sequence* behind = nullptr;
+  for (Sequence* at = running_.back();
+       at != nullptr && at->request.priority > sequence->request.priority; at = at->previous) {
+    behind = at;
+  }
+  running_.insert(std::move(sequence), behind);
 }
 
 void Scheduler::preempt(Sequence& sequence) {
@@ -260,11 +292,7 @@ void Scheduler::preempt(Sequence& sequence) {
   ++stats_.preemptions;
   preempted_now_ = true;
   sequence.move_to(SequenceState::kWaiting);
-  if (is_planted(options_.faults, PlantedBug::kQueueOrderAfterPreempt)) {
-    waiting_.push_back(running_.remove(sequence));
-  } else {
-    waiting_.push_front(running_.remove(sequence));
-  }
+  waiting_.put_back(running_.remove(sequence));
 }
 
 void Scheduler::restart(Sequence& sequence) {
@@ -284,9 +312,17 @@ std::optional<std::string> Scheduler::check() const {
     if (at->num_computed > at->num_tokens()) {
       return cat("request ", at->result.id, " has more computed than known");
     }
-    if (before != nullptr && before->order >= at->order) {
+    if (before != nullptr && std::pair(before->request.priority, before->admitted) >=
+                                 std::pair(at->request.priority, at->admitted)) {
       return cat("request ", before->result.id, " runs before ", at->result.id,
-                 ", which came first");
+                 ", which is more urgent or was admitted first");
+    }
+    const Sequence* waits = waiting_.of(at->request.tenant).front();
+    while (waits != nullptr && waits->request.priority < at->request.priority) waits = waits->next;
+    if (waits != nullptr && waits->request.priority == at->request.priority &&
+        waits->order < at->order) {
+      return cat("request ", at->result.id, " runs, ", waits->result.id,
+                 ", which came first, waits");
     }
     before = at;
     ++num_slots;
@@ -295,16 +331,24 @@ std::optional<std::string> Scheduler::check() const {
   if (num_slots + static_cast<int64_t>(free_slots_.size()) != options_.max_num_seqs) {
     return cat(num_slots, " slots are used, ", free_slots_.size(), " free");
   }
-  for (const Sequence* at = waiting_.front(); at != nullptr; at = at->next) {
-    if (at->state != SequenceState::kWaiting || at->slot != Sequence::kNoSlot) {
-      return cat("request ", at->result.id, " waits in another state or with a slot");
+  int64_t num_waiting = 0;
+  for (uint32_t tenant = 0; tenant < waiting_.max_tenants(); ++tenant) {
+    before = nullptr;
+    for (const Sequence* at = waiting_.of(tenant).front(); at != nullptr; at = at->next) {
+      ++num_waiting;
+      if (at->state != SequenceState::kWaiting || at->slot != Sequence::kNoSlot ||
+          at->request.tenant != tenant) {
+        return cat("request ", at->result.id, " waits in another state, with a slot or as another");
+      }
+      if (before != nullptr && std::pair(before->request.priority, before->order) >=
+                                   std::pair(at->request.priority, at->order)) {
+        return cat("request ", before->result.id, " stands before ", at->result.id,
+                   ", which is more urgent or came first");
+      }
+      before = at;
     }
-    if (before != nullptr && before->order >= at->order) {
-      return cat("request ", before->result.id, " stands before ", at->result.id,
-                 ", which came first");
-    }
-    before = at;
   }
+  if (num_waiting != waiting_.size()) return cat(num_waiting, " wait, counted ", waiting_.size());
   return std::nullopt;
 }
 

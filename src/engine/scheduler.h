@@ -9,6 +9,7 @@
 #include "engine/kv_pool.h"
 #include "engine/sequence.h"
 #include "engine/step_plan.h"
+#include "engine/waiting_line.h"
 
 namespace quern {
 
@@ -20,6 +21,7 @@ struct SchedulerOptions {
   bool is_static = false;
   /// A prompt waits a step for the blocks of its prefix that this step computes for somebody else.
   bool prefix_caching = true;
+  int64_t max_tenants = 1;
   Faults* faults = nullptr;
 };
 
@@ -32,16 +34,22 @@ struct SchedulerStats {
 
 /// Waiting and running sequences -> the next step. Integers only.
 ///
-/// First come, first served: all running sequences came before all waiting ones, and nobody
-/// overtakes. A step takes the one token of each decoding sequence, then prompt tokens in order of
-/// arrival up to the budget, then admits. A sequence is admitted if its blocks up to its last
-/// known token are there and one for each running sequence besides. When blocks run out, the
-/// youngest is taken off and computed again later; its answer stays as it was.
+/// Who waits is admitted by priority, then by what his tenant has received, then by arrival
+/// (WaitingLine); nobody overtakes who is next. Who runs stays on, but when blocks run out, the
+/// last admitted of the least urgent priority is taken off and computed again later; its answer
+/// stays as it was. So running sequences stand by priority and then by admission, and each step
+/// serves them in that order.
+///
+/// A step takes the one token of each decoding sequence, then prompt tokens up to the budget, then
+/// admits. A sequence is admitted if its blocks up to its last known token are there and one for
+/// each running sequence besides. One that was taken off twice without having gained a token is
+/// admitted only where it and all who stand before it fit at their largest, and until it has
+/// gained one nobody more urgent is admitted who would undo that: it makes progress whatever comes.
 class Scheduler {
  public:
   Scheduler(const SchedulerOptions& options, KvPool& pool);
 
-  /// Queues a sequence behind all that came before.
+  /// Queues a sequence that has just come.
   void add(std::unique_ptr<Sequence> sequence);
   /// Takes it out wherever it is and gives its blocks back.
   std::unique_ptr<Sequence> remove(Sequence& sequence);
@@ -54,7 +62,7 @@ class Scheduler {
   void restart(Sequence& sequence);
 
   Sequence* find(RequestId id) const;
-  const SequenceQueue& waiting() const { return waiting_; }
+  const WaitingLine& waiting() const { return waiting_; }
   const SequenceQueue& running() const { return running_; }
   bool empty() const { return waiting_.empty() && running_.empty(); }
   const SchedulerStats& stats() const { return stats_; }
@@ -74,9 +82,10 @@ class Scheduler {
   bool prefix_is_coming(const Sequence& sequence, int64_t cached, int64_t max_cached) const;
   bool try_admit(Sequence& sequence, int64_t budget, int64_t now_ns);
   bool leaves_headroom(const Sequence& sequence) const;
-  bool can_never_be_preempted(const Sequence& sequence) const;
+  bool fits_at_largest(const Sequence& sequence, const Sequence* end) const;
   int64_t within_rows(const Sequence& sequence, int64_t count) const;
   void plan(Sequence& sequence, int64_t count);
+  void run(std::unique_ptr<Sequence> sequence);
   void preempt(Sequence& sequence);
   void take_slot(Sequence& sequence);
   void leave_slot(Sequence& sequence);
@@ -84,8 +93,9 @@ class Scheduler {
   SchedulerOptions options_;
   KvPool& pool_;
   StepPlan plan_;
-  SequenceQueue waiting_;
-  SequenceQueue running_;
+  WaitingLine waiting_;
+  SequenceQueue running_;  // by priority, then by admission
+  uint64_t next_admitted_ = 1;
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;
   bool preempted_now_ = false;

@@ -49,9 +49,11 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt and answer
   int64_t max_new = 0;          // tokens to generate at most
   uint64_t order = 0;           // of becoming due: first come, first served
+  uint64_t admitted = 0;        // of being admitted: last come, first taken off
   SequenceState state = SequenceState::kPending;
   int32_t slot = kNoSlot;
   int64_t num_computed = 0;     // tokens whose keys and values are in the cache
+  int64_t num_charged = 0;      // tokens that its tenant has been charged for, or found cached
   int64_t next_prompt_row = 0;  // rows before have been delivered
   /// Preemptions since it last gained a token; from two on it comes back only where it cannot be
   /// taken off again.

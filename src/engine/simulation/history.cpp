@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "engine/engine.h"
 #include "engine/logprobs.h"
+#include "engine/simulation/admission_watch.h"
 #include "engine/simulation/hash_executor.h"
 #include "engine/simulation/workload.h"
 
@@ -80,6 +81,7 @@ class History final : public EventSink {
   VirtualClock clock_;
   HashExecutor executor_;
   std::unique_ptr<Engine> engine_;
+  AdmissionWatch admissions_;
   std::map<RequestId, Client*> by_id_;
   int64_t round_ = 0;
   int64_t tokens_out_ = 0;
@@ -124,6 +126,7 @@ HistoryOutcome History::run() {
     clock_.now += draws_.below(4) * 1'000'000;
     clients_act(Moment::kBetweenSteps);
     note_who_is_due();
+    admissions_.before(engine_->scheduler());
     if (engine_->launch()) {
       check_in_flight();
       // A planted bug can leave a step that must not be completed.
@@ -180,7 +183,8 @@ void History::cancel(Client& client) {
 }
 
 /// Gives each request that has just become due the number of steps it may take: four times its own
-/// and those of all who are due with it. Faults take steps that nobody accounts for.
+/// and those of all who are due with it, and of those who come later and may overtake it. Faults
+/// take steps that nobody accounts for.
 void History::note_who_is_due() {
   if (with_faults_) return;
   const auto is_due = [&](const Client& client) {
@@ -192,6 +196,12 @@ void History::note_who_is_due() {
     if (!is_due(client) || client.due_step >= 0) continue;
     client.due_step = engine_->stats().steps;
     client.step_limit = 4 * all + 4;
+    for (Client& other : clients_) {
+      const bool may_be_overtaken = client.request.tenant != other.request.tenant ||
+                                    client.request.priority < other.request.priority;
+      if (!is_due(other) || other.due_step < 0 || &other == &client || !may_be_overtaken) continue;
+      other.step_limit += 4 * own_steps(client, options_);
+    }
   }
 }
 
@@ -307,6 +317,9 @@ void History::check_cached(const Client& client, const RequestResult& result) {
 void History::check_in_flight() {
   const Scheduler& scheduler = engine_->scheduler();
   const KvPool& pool = engine_->pool();
+  if (const auto wrong = admissions_.after(scheduler, !options_.static_scheduling)) {
+    return fail(cat("I10: ", *wrong));
+  }
   int64_t prompt_tokens = 0;
   for (const StepRange& range : scheduler.plan().ranges()) {
     const Sequence* sequence = scheduler.owner(range);
@@ -335,6 +348,7 @@ void History::check_invariants() {
   if (executor_.violation()) fail(*executor_.violation());
   if (const auto wrong = engine_->pool().check()) fail(cat("I1-I5: ", *wrong));
   if (const auto wrong = engine_->scheduler().check()) fail(cat("I6: ", *wrong));
+  if (const auto wrong = admissions_.between(engine_->scheduler())) fail(cat("I10: ", *wrong));
   int64_t live = 0, finished = 0;
   for (const Client& client : clients_) {
     live += client.accepted && !client.finished ? 1 : 0;
@@ -350,8 +364,12 @@ void History::check_liveness() {
       fail(cat("L3: request ", client.id, " is still there two rounds after its cancellation"));
     }
   }
-  for (const SequenceQueue* queue :
-       {&engine_->scheduler().running(), &engine_->scheduler().waiting()}) {
+  const Scheduler& scheduler = engine_->scheduler();
+  std::vector<const SequenceQueue*> queues = {&scheduler.running()};
+  for (uint32_t tenant = 0; tenant < options_.max_tenants; ++tenant) {
+    queues.push_back(&scheduler.waiting().of(tenant));
+  }
+  for (const SequenceQueue* queue : queues) {
     for (const Sequence* at = queue->front(); at != nullptr; at = at->next) {
       if (at->fruitless_preemptions > 3) {
         fail(cat("L2: request ", at->result.id, " was preempted ", at->fruitless_preemptions,
@@ -400,6 +418,7 @@ void History::count_events() {
   events.dropped_results = engine.dropped_ranges;
   events.static_histories = options_.static_scheduling ? 1 : 0;
   events.histories_without_cache = options_.no_kv_cache ? 1 : 0;
+  events.contested_admissions = admissions_.num_contested();
   trace({4, static_cast<uint64_t>(outcome_.steps), static_cast<uint64_t>(pool.evictions)});
 }
 
@@ -433,6 +452,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"scored_prompts", &RareEvents::scored_prompts},
     {"static_histories", &RareEvents::static_histories},
     {"histories_without_cache", &RareEvents::histories_without_cache},
+    {"contested_admissions", &RareEvents::contested_admissions},
 };
 
 }  // namespace

@@ -37,6 +37,7 @@ struct RareEvents {
   int64_t scored_prompts = 0;
   int64_t static_histories = 0;
   int64_t histories_without_cache = 0;
+  int64_t contested_admissions = 0;  // while another tenant waited
 
   void add(const RareEvents& other);
   std::vector<std::pair<std::string_view, int64_t>> named() const;

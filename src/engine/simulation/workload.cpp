@@ -93,7 +93,7 @@ void draw_sampling(Draws& draws, Request& request, int64_t vocab_size) {
 void spoil(Draws& draws, Client& client, const EngineOptions& options) {
   client.is_valid = false;
   Request& request = client.request;
-  switch (draws.below(4)) {
+  switch (draws.below(6)) {
     case 0:
       request.prompt.clear();
       break;
@@ -102,6 +102,12 @@ void spoil(Draws& draws, Client& client, const EngineOptions& options) {
       break;
     case 2:
       request.prompt.resize(static_cast<size_t>(options.max_model_len + 1), 0);
+      break;
+    case 3:
+      request.tenant = static_cast<uint32_t>(options.max_tenants);
+      break;
+    case 4:
+      request.priority = kMostPriority + 1;
       break;
     default:
       request.min_tokens = request.max_tokens + 1;
@@ -136,6 +142,7 @@ EngineOptions draw_options(Draws& draws) {
   if (options.no_kv_cache) options.max_num_batched_tokens += 64;
   options.static_scheduling = draws.chance(12);
   options.eos_token_ids = {static_cast<int32_t>(draws.below(options.vocab_size))};
+  options.max_tenants = draws.between(1, 3);
   options.max_live_requests = draws.chance(10) ? 4 : INT64_MAX;
   options.seed = 1;
   options.hash_key = static_cast<uint64_t>(draws.below(INT64_MAX));
@@ -156,6 +163,7 @@ std::vector<Client> draw_clients(Draws& draws, const EngineOptions& options) {
   }
   // Short prompts with long answers are what runs out of blocks on the way.
   const bool long_answers = draws.chance(35);
+  const bool with_priorities = draws.chance(30);
   constexpr std::string_view kSalts[] = {"", "", "", "a", "tenant b"};
 
   std::vector<Client> clients(static_cast<size_t>(draws.between(2, 10)));
@@ -184,6 +192,8 @@ std::vector<Client> draw_clients(Draws& draws, const EngineOptions& options) {
       if (draws.chance(50)) request.max_tokens = request.min_tokens = 0;
     }
     request.cache_salt = kSalts[draws.below(5)];
+    request.tenant = static_cast<uint32_t>(draws.below(options.max_tenants));
+    if (with_priorities) request.priority = static_cast<int32_t>(draws.between(-1, 1));
     if (draws.chance(15)) {
       client.stop_after = draws.between(1, 20);
       request.watcher = std::make_shared<StopAfter>(client.stop_after);

@@ -1,0 +1,101 @@
+#include "engine/waiting_line.h"
+
+#include <algorithm>
+
+namespace quern {
+
+WaitingLine::WaitingLine(int64_t max_tenants, const Faults* faults)
+    : faults_(faults),
+      tenants_(static_cast<size_t>(max_tenants)),
+      queues_(static_cast<size_t>(max_tenants)) {}
+
+int64_t WaitingLine::bytes(int64_t max_tenants) {
+  return max_tenants * static_cast<int64_t>(sizeof(Tenant) + sizeof(SequenceQueue));
+}
+
+void WaitingLine::add(std::unique_ptr<Sequence> sequence) {
+  const uint32_t tenant = sequence->request.tenant;
+  if (queues_[tenant].empty()) lift(tenant);
+  insert(std::move(sequence));
+}
+
+void WaitingLine::put_back(std::unique_ptr<Sequence> sequence) {
+  SequenceQueue& queue = queues_[sequence->request.tenant];
+  if (is_planted(faults_, PlantedBug::kQueueOrderAfterPreempt)) {
+    ++size_;
+    queue.push_back(std::move(sequence));
+  } else if (is_planted(faults_, PlantedBug::kPriorityLostOnPreempt)) {
+    ++size_;
+    queue.push_front(std::move(sequence));
+  } else {
+    insert(std::move(sequence));
+  }
+}
+
+void WaitingLine::insert(std::unique_ptr<Sequence> sequence) {
+  SequenceQueue& queue = queues_[sequence->request.tenant];
+  const auto goes_before = [&](const Sequence& other) {
+    return sequence->request.priority != other.request.priority
+               ? sequence->request.priority < other.request.priority
+               : sequence->order < other.order;
+  };
+  Sequence* later = nullptr;  // looked for from the end, where it mostly is
+  for (Sequence* at = queue.back(); at != nullptr && goes_before(*at); at = at->previous) {
+    later = at;
+  }
+  queue.insert(std::move(sequence), later);
+  ++size_;
+}
+
+std::unique_ptr<Sequence> WaitingLine::remove(Sequence& sequence) {
+  SequenceQueue& queue = queues_[sequence.request.tenant];
+  std::unique_ptr<Sequence> removed = queue.remove(sequence);
+  if (queue.empty()) last_to_leave_ = sequence.request.tenant;
+  --size_;
+  return removed;
+}
+
+void WaitingLine::lift(uint32_t tenant) {
+  if (is_planted(faults_, PlantedBug::kNoLiftAfterIdle)) return;
+  int64_t least = INT64_MAX;
+  for (size_t other = 0; other < tenants_.size(); ++other) {
+    if (!queues_[other].empty()) least = std::min(least, tenants_[other].service());
+  }
+  // Nobody waits: as much as who waited last, or the first to come back would have all its past
+  // to catch up on.
+  if (least == INT64_MAX) least = tenants_[last_to_leave_].service();
+  Tenant& at = tenants_[tenant];
+  at.lifted += std::max<int64_t>(0, least - at.service());
+}
+
+Sequence* WaitingLine::next() const {
+  Sequence* best = nullptr;
+  for (const SequenceQueue& queue : queues_) {
+    Sequence* at = queue.front();
+    if (at == nullptr) continue;
+    if (best == nullptr) {
+      best = at;
+      continue;
+    }
+    const int64_t urgency = is_planted(faults_, PlantedBug::kPriorityForgottenAcrossTenants)
+                                ? 0
+                                : int64_t{at->request.priority} - best->request.priority;
+    const int64_t service =
+        tenants_[at->request.tenant].service() - tenants_[best->request.tenant].service();
+    if (urgency != 0 ? urgency < 0 : service != 0 ? service < 0 : at->order < best->order) {
+      best = at;
+    }
+  }
+  return best;
+}
+
+Sequence* WaitingLine::find(RequestId id) const {
+  for (const SequenceQueue& queue : queues_) {
+    if (Sequence* found = queue.find(id); found != nullptr) return found;
+  }
+  return nullptr;
+}
+
+void WaitingLine::charge(uint32_t tenant, int64_t service) { tenants_[tenant].served += service; }
+
+}  // namespace quern
