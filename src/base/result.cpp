@@ -23,6 +23,7 @@ constexpr std::array kCodes = {
     CodeRow{ErrorCode::kBadInput, "bad_input", 7},
     CodeRow{ErrorCode::kCheckFailed, "check_failed", 8},
     CodeRow{ErrorCode::kSystem, "system", 9},
+    CodeRow{ErrorCode::kOverloaded, "overloaded", 6},
 };
 
 const CodeRow& row(ErrorCode code) { return kCodes[static_cast<size_t>(code)]; }

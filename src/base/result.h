@@ -21,6 +21,7 @@ enum class ErrorCode {
   kBadInput,     // 7  prompt, messages, template, token id
   kCheckFailed,  // 8  verify mismatch, invalid benchmark
   kSystem,       // 9  disk full, permission, port in use
+  kOverloaded,   // 6  would fit, but not now: too much is being answered; try again later
 };
 
 /// The name in `error.code` of JSON output ("bad_file").

@@ -131,7 +131,8 @@ Engine::Engine(Executor& executor, EngineOptions options, EventSink& sink, const
       clock_(clock),
       pool_(pool_options(options_)),
       scheduler_(scheduler_options(options_), pool_),
-      sampler_(options_.vocab_size) {}
+      sampler_(options_.vocab_size),
+      load_(options_.max_live_requests, options_.max_live_tokens) {}
 
 // -- What comes in, on any thread ---------------------------------------------------------------
 
@@ -196,21 +197,43 @@ Result<void> Engine::check(const Request& request) const {
   return {};
 }
 
-Result<RequestId> Engine::submit(Request request) {
-  RETURN_IF_ERROR(check(request));
-  if (num_live_.fetch_add(1) >= options_.max_live_requests) {
-    num_live_.fetch_sub(1);
+/// What a request of so many tokens takes of what may be live at once.
+Result<void> Engine::take_place(int64_t tokens) {
+  if (tokens > options_.max_live_tokens) {
     return Error{ErrorCode::kDoesNotFit,
-                 cat("the queue is full: ", options_.max_live_requests,
-                     " requests are being answered or wait; try again later"),
+                 cat("prompt and answer may come to ", tokens, " tokens, all requests together to ",
+                     options_.max_live_tokens, "; lower max_tokens or shorten the prompt"),
+                 "max_tokens",
+                 cat(tokens, " tokens"),
+                 cat("at most ", options_.max_live_tokens),
+                 "lower max_tokens or shorten the prompt"};
+  }
+  const auto full = [](int64_t most, std::string_view what) {
+    return Error{ErrorCode::kOverloaded,
+                 cat("the queue is full: ", most, " ", what,
+                     " are the most that are answered or wait at once; try again later"),
                  "queue",
-                 cat(options_.max_live_requests, " requests"),
+                 cat(most, " ", what),
                  std::nullopt,
                  "try again later"};
+  };
+  switch (load_.take(tokens)) {
+    case LiveLoad::Outcome::kTaken:
+      break;
+    case LiveLoad::Outcome::kTooManyRequests:
+      return full(options_.max_live_requests, "requests");
+    case LiveLoad::Outcome::kTooManyTokens:
+      return full(options_.max_live_tokens, "tokens");
   }
+  return {};
+}
+
+Result<RequestId> Engine::submit(Request request) {
+  RETURN_IF_ERROR(check(request));
+  const auto num_prompt = static_cast<int64_t>(request.prompt.size());
+  const int64_t max_new = std::min(request.max_tokens, options_.max_model_len - num_prompt);
+  RETURN_IF_ERROR(take_place(num_prompt + max_new));
   const RequestId id = next_id_.fetch_add(1);
-  const int64_t room = options_.max_model_len - static_cast<int64_t>(request.prompt.size());
-  const int64_t max_new = std::min(request.max_tokens, room);
   const uint64_t seed = request.sampling.seed.value_or(random_bits(options_.seed, id, 1));
   auto sequence = std::make_unique<Sequence>(id, std::move(request), max_new, seed);
   sequence->result.timing.submitted_ns = std::max(clock_.now_ns(), sequence->request.not_before_ns);
@@ -435,8 +458,14 @@ void Engine::finish(std::unique_ptr<Sequence> sequence, FinishReason reason) {
   result.timing.finished_ns = clock_.now_ns();
   ++stats_.finished;
   stats_.cached_tokens += result.cached_tokens;
+  if (is_planted(options_.faults, PlantedBug::kFinishSentTwice) &&
+      reason == FinishReason::kCancelled && !result.token_ids.empty()) {
+    sink_.on_finished(result);
+  }
   sink_.on_finished(std::move(result));
-  num_live_.fetch_sub(1);  // last: who sees idle() has seen every answer
+  const bool keeps = is_planted(options_.faults, PlantedBug::kReservationKeptOnCancel) &&
+                     reason == FinishReason::kCancelled && !sequence->was_scheduled;
+  load_.give_back(keeps ? 0 : sequence->max_tokens());  // last: who sees idle() has every answer
 }
 
 void Engine::wait_for_work(int64_t most_ns) {

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "engine/kv_pool.h"
+#include "engine/live_load.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
@@ -32,6 +33,7 @@ struct EngineOptions {
   bool static_scheduling = false;
   std::vector<int32_t> eos_token_ids = {};
   int64_t max_live_requests = INT64_MAX;  // accepted and not finished
+  int64_t max_live_tokens = INT64_MAX;    // prompt and most new tokens of all of them together
   int64_t max_tenants = 64;               // Request::tenant is below
   uint64_t seed = 0;                      // of requests without one of their own
   uint64_t hash_key = 0;                  // of the prefix cache; random where strangers ask
@@ -74,7 +76,8 @@ class Engine {
   static Result<std::unique_ptr<Engine>> make(Executor& executor, EngineOptions options,
                                               EventSink& sink, const Clock& clock = steady_clock());
 
-  /// Any thread. A refusal says what is wrong with the request.
+  /// Any thread. A refusal says what is wrong with the request, or, with kOverloaded, that there
+  /// is no room for it at the moment.
   Result<RequestId> submit(Request request);
   /// Any thread, any number of times, also for requests that are long gone.
   void cancel(RequestId id);
@@ -92,7 +95,9 @@ class Engine {
 
   /// No request is live, and every answer has been given to the sink. From any thread; stats(),
   /// pool() and scheduler() are for the engine's own.
-  bool idle() const { return num_live_.load() == 0; }
+  bool idle() const { return load_.requests() == 0; }
+  /// Any thread: what the live requests have reserved.
+  const LiveLoad& load() const { return load_; }
   const EngineOptions& options() const { return options_; }
   const EngineStats& stats() const { return stats_; }
   const KvPool& pool() const { return pool_; }
@@ -102,6 +107,7 @@ class Engine {
   Engine(Executor& executor, EngineOptions options, EventSink& sink, const Clock& clock);
 
   Result<void> check(const Request& request) const;
+  Result<void> take_place(int64_t tokens);
   Result<void> check_tokens(std::span<const int32_t> ids, std::string_view field) const;
 
   void take_inbox();
@@ -137,7 +143,7 @@ class Engine {
   std::vector<RequestId> cancelled_;
   std::vector<RequestId> cancelling_;  // engine's thread only: what cancelled_ is swapped with
   std::atomic<RequestId> next_id_ = 1;
-  std::atomic<int64_t> num_live_ = 0;
+  LiveLoad load_;
 };
 
 }  // namespace quern

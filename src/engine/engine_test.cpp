@@ -421,10 +421,56 @@ TEST(Engine, FullQueueIsARefusalNotAWait) {
   Bench bench({.max_live_requests = 2});
   bench.submit(greedy_request({1}, 5));
   bench.submit(greedy_request({1}, 5));
-  EXPECT_FALSE(bench.engine->submit(greedy_request({1}, 5)));
+  const auto refused = bench.engine->submit(greedy_request({1}, 5));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kOverloaded);
   bench.run();
   EXPECT_TRUE(bench.engine->submit(greedy_request({1}, 5)));
   bench.run();
+}
+
+TEST(Engine, TokensOfAllLiveRequestsAreBounded) {
+  Bench bench({.max_live_tokens = 100});
+  const auto code_of = [&](Request request) {
+    const auto result = bench.engine->submit(std::move(request));
+    return result ? ErrorCode::kInternal : result.error().code;
+  };
+  const RequestId first = bench.submit(greedy_request(prompt_of(40), 20));
+  EXPECT_EQ(code_of(greedy_request(prompt_of(21), 20)), ErrorCode::kOverloaded);
+  EXPECT_EQ(code_of(greedy_request(prompt_of(20), 20)), ErrorCode::kInternal);
+  EXPECT_EQ(bench.engine->load().tokens(), 100);
+  EXPECT_EQ(code_of(greedy_request({1}, 1)), ErrorCode::kOverloaded);
+  bench.engine->cancel(first);
+  bench.step();
+  EXPECT_EQ(bench.engine->load().tokens(), 40);
+  EXPECT_EQ(code_of(greedy_request(prompt_of(61), 40)), ErrorCode::kDoesNotFit);  // not even alone
+  bench.run();
+  EXPECT_EQ(bench.engine->load().tokens(), 0);
+}
+
+TEST(LiveLoad, IsNeverExceededAndComesBackToNothing) {
+  LiveLoad load(6, 100);
+  std::atomic<int64_t> taken_tokens = 0, num_taken = 0, num_refused = 0;
+  const auto client = [&](int64_t who) {
+    for (int64_t i = 0; i < 20'000; ++i) {
+      const int64_t tokens = (who * 7 + i * 13) % 40;
+      if (load.take(tokens) != LiveLoad::Outcome::kTaken) {
+        num_refused.fetch_add(1);
+        continue;
+      }
+      num_taken.fetch_add(1);
+      EXPECT_LE(taken_tokens.fetch_add(tokens) + tokens, 100);
+      EXPECT_LE(load.requests(), 6);
+      taken_tokens.fetch_sub(tokens);
+      load.give_back(tokens);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int64_t who = 0; who < 8; ++who) threads.emplace_back(client, who);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(num_taken.load(), 0);
+  EXPECT_EQ(load.requests(), 0);
+  EXPECT_EQ(load.tokens(), 0);
 }
 
 TEST(Engine, RefusesAPoolThatDoesNotHoldOneSequence) {

@@ -23,6 +23,8 @@ enum class PlantedBug {
   kPriorityForgottenAcrossTenants,
   kGeneratedTokensNotCharged,
   kNoLiftAfterIdle,
+  kReservationKeptOnCancel,
+  kFinishSentTwice,
 };
 
 /// A place where the simulation may make something rare happen.

@@ -41,6 +41,8 @@ struct Sequence {
   }
   /// Whether it ends with its prompt: nothing is to be generated.
   bool is_scoring() const { return max_new == 0; }
+  /// Prompt and answer at their longest: what it reserves of EngineOptions::max_live_tokens.
+  int64_t max_tokens() const { return num_prompt() + max_new; }
   /// Tokens that have keys and values at the end: the last generated one never does.
   int64_t max_kv_tokens() const { return num_prompt() + std::max<int64_t>(0, max_new - 1); }
 

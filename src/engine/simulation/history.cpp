@@ -62,6 +62,9 @@ class History final : public EventSink {
   void trace(std::initializer_list<uint64_t> what);
   void clients_act(Moment moment);
   void submit(Client& client);
+  int64_t most_tokens(const Client& client) const;
+  int64_t live_requests() const;
+  int64_t live_tokens() const;
   void cancel(Client& client);
   void note_who_is_due();
   void check_in_flight();
@@ -158,19 +161,41 @@ void History::clients_act(Moment moment) {
 }
 
 void History::submit(Client& client) {
-  const bool may_be_full = options_.max_live_requests != INT64_MAX;
+  const bool has_room = live_requests() < options_.max_live_requests &&
+                        live_tokens() + most_tokens(client) <= options_.max_live_tokens;
   Result<RequestId> id = engine_->submit(client.request);
   if (!id) {
     ++outcome_.events.refused_requests;
-    if (client.is_valid && !may_be_full)
-      fail(cat("a valid request was refused: ", id.error().message));
+    const bool for_load = id.error().code == ErrorCode::kOverloaded;
+    if (for_load) ++outcome_.events.refused_for_load;
+    if (client.is_valid != for_load) fail(cat("refused otherwise than due: ", id.error().message));
+    if (for_load && has_room) fail(cat("refused although there is room: ", id.error().message));
     return;
   }
   if (!client.is_valid) fail("an invalid request was accepted");
+  if (!has_room) fail("a request was accepted beyond what may be live");
   client.id = *id;
   client.accepted = true;
   by_id_[*id] = &client;
   ++outcome_.requests;
+}
+
+int64_t History::most_tokens(const Client& client) const {
+  const auto num_prompt = static_cast<int64_t>(client.request.prompt.size());
+  return std::min(num_prompt + client.request.max_tokens, options_.max_model_len);
+}
+
+int64_t History::live_requests() const {
+  return std::ranges::count_if(
+      clients_, [](const Client& client) { return client.accepted && !client.finished; });
+}
+
+int64_t History::live_tokens() const {
+  int64_t tokens = 0;
+  for (const Client& client : clients_) {
+    if (client.accepted && !client.finished) tokens += most_tokens(client);
+  }
+  return tokens;
 }
 
 void History::cancel(Client& client) {
@@ -349,12 +374,14 @@ void History::check_invariants() {
   if (const auto wrong = engine_->pool().check()) fail(cat("I1-I5: ", *wrong));
   if (const auto wrong = engine_->scheduler().check()) fail(cat("I6: ", *wrong));
   if (const auto wrong = admissions_.between(engine_->scheduler())) fail(cat("I10: ", *wrong));
-  int64_t live = 0, finished = 0;
-  for (const Client& client : clients_) {
-    live += client.accepted && !client.finished ? 1 : 0;
-    finished += client.finished ? 1 : 0;
+  const int64_t finished = std::ranges::count_if(clients_, &Client::finished);
+  if (engine_->idle() != (live_requests() == 0)) {
+    fail("I9: idle with live requests, or busy without");
   }
-  if (engine_->idle() != (live == 0)) fail("I9: idle with live requests, or busy without");
+  if (engine_->load().requests() != live_requests() || engine_->load().tokens() != live_tokens()) {
+    fail(cat("I11: ", engine_->load().requests(), " requests and ", engine_->load().tokens(),
+             " tokens are reserved, ", live_requests(), " and ", live_tokens(), " live"));
+  }
   if (engine_->stats().finished != finished) fail("I9: requests are lost or counted twice");
 }
 
@@ -446,6 +473,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"dropped_results", &RareEvents::dropped_results},
     {"cancelled_after_the_end", &RareEvents::cancelled_after_the_end},
     {"refused_requests", &RareEvents::refused_requests},
+    {"refused_for_load", &RareEvents::refused_for_load},
     {"stopped_by_id", &RareEvents::stopped_by_id},
     {"stopped_by_watcher", &RareEvents::stopped_by_watcher},
     {"ended_by_length", &RareEvents::ended_by_length},

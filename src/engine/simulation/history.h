@@ -31,6 +31,7 @@ struct RareEvents {
   int64_t dropped_results = 0;  // cancelled while their step was being computed
   int64_t cancelled_after_the_end = 0;
   int64_t refused_requests = 0;
+  int64_t refused_for_load = 0;  // part of the above
   int64_t stopped_by_id = 0;
   int64_t stopped_by_watcher = 0;
   int64_t ended_by_length = 0;

@@ -20,6 +20,7 @@ constexpr NamedBug kBugs[] = {
     {"double-free-on-cancel-in-prefill", PlantedBug::kDoubleFreeOnCancelInPrefill},
     {"evict-held-block", PlantedBug::kEvictHeldBlock},
     {"find-block-one-token-early", PlantedBug::kFindBlockOneTokenEarly},
+    {"finish-sent-twice", PlantedBug::kFinishSentTwice},
     {"generated-tokens-not-charged", PlantedBug::kGeneratedTokensNotCharged},
     {"hash-without-parent", PlantedBug::kHashWithoutParent},
     {"hash-without-salt", PlantedBug::kHashWithoutSalt},
@@ -30,6 +31,7 @@ constexpr NamedBug kBugs[] = {
     {"priority-forgotten-across-tenants", PlantedBug::kPriorityForgottenAcrossTenants},
     {"priority-lost-on-preempt", PlantedBug::kPriorityLostOnPreempt},
     {"queue-order-after-preempt", PlantedBug::kQueueOrderAfterPreempt},
+    {"reservation-kept-on-cancel", PlantedBug::kReservationKeptOnCancel},
     {"window-frees-one-block-early", PlantedBug::kWindowFreesOneBlockEarly},
 };
 

@@ -144,6 +144,7 @@ EngineOptions draw_options(Draws& draws) {
   options.eos_token_ids = {static_cast<int32_t>(draws.below(options.vocab_size))};
   options.max_tenants = draws.between(1, 3);
   options.max_live_requests = draws.chance(10) ? 4 : INT64_MAX;
+  options.max_live_tokens = draws.chance(10) ? 2 * options.max_model_len : INT64_MAX;
   options.seed = 1;
   options.hash_key = static_cast<uint64_t>(draws.below(INT64_MAX));
   return options;
