@@ -86,7 +86,7 @@ int64_t engine_bytes(const EngineOptions& options) {
                           .max_sequences = options.max_num_seqs,
                           .max_wanted_rows = options.max_wanted_rows},
                          static_cast<int64_t>(options.kv_groups.size()), table_blocks) +
-         WaitingLine::bytes(options.max_tenants);
+         WaitingLine::bytes(options.max_tenants) + StepPacer::bytes(options.max_num_seqs);
 }
 
 Result<std::unique_ptr<Engine>> Engine::make(Executor& executor, EngineOptions options,
@@ -131,6 +131,9 @@ Engine::Engine(Executor& executor, EngineOptions options, EventSink& sink, const
       clock_(clock),
       pool_(pool_options(options_)),
       scheduler_(scheduler_options(options_), pool_),
+      pacer_({.max_stretch = options_.max_step_stretch,
+              .max_prompt_tokens = options_.max_num_batched_tokens,
+              .max_sequences = options_.max_num_seqs}),
       sampler_(options_.vocab_size),
       load_(options_.max_live_requests, options_.max_live_tokens) {}
 
@@ -317,8 +320,9 @@ bool Engine::step() {
 
 bool Engine::launch() {
   ENSURE(!in_flight_);
+  step_began_ns_ = clock_.now_ns();
   take_inbox();
-  StepPlan& plan = scheduler_.schedule(clock_.now_ns());
+  StepPlan& plan = scheduler_.schedule(clock_.now_ns(), pacer_.budget(scheduler_.num_decoding()));
   if (plan.empty()) return false;
   ticket_ = executor_.submit(plan.batch());
   in_flight_ = true;
@@ -336,6 +340,7 @@ void Engine::complete() {
   stats_.computed_tokens += plan.num_tokens();
   const int64_t now = clock_.now_ns();
   for (const StepRange& range : plan.ranges()) process(range, result, now);
+  pacer_.learn(plan.num_decoding(), plan.num_prompt_tokens(), clock_.now_ns() - step_began_ns_);
 }
 
 void Engine::process(const StepRange& range, const StepResult& result, int64_t now_ns) {

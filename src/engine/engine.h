@@ -17,6 +17,7 @@
 #include "engine/request.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "engine/step_pacer.h"
 #include "exec/executor.h"
 
 namespace quern {
@@ -31,6 +32,9 @@ struct EngineOptions {
   bool prefix_caching = true;
   bool no_kv_cache = false;  // each token computes its whole prefix anew; the ladder's baseline
   bool static_scheduling = false;
+  /// A step with prompt tokens takes at most about so many times what it would without them, so
+  /// that who decodes keeps his pace (StepPacer); 0: as many prompt tokens as fit.
+  double max_step_stretch = 0;
   std::vector<int32_t> eos_token_ids = {};
   int64_t max_live_requests = INT64_MAX;  // accepted and not finished
   int64_t max_live_tokens = INT64_MAX;    // prompt and most new tokens of all of them together
@@ -129,11 +133,13 @@ class Engine {
   const Clock& clock_;
   KvPool pool_;
   Scheduler scheduler_;
+  StepPacer pacer_;
   Sampler sampler_;
   SequenceQueue pending_;  // by the time they are due
   uint64_t next_order_ = 1;
   bool in_flight_ = false;
   Ticket ticket_ = 0;
+  int64_t step_began_ns_ = 0;
   EngineStats stats_;
 
   // Everything below crosses threads.

@@ -68,7 +68,15 @@ void Scheduler::leave_slot(Sequence& sequence) {
   sequence.slot = Sequence::kNoSlot;
 }
 
-StepPlan& Scheduler::schedule(int64_t now_ns) {
+int64_t Scheduler::num_decoding() const {
+  int64_t count = 0;
+  for (const Sequence* at = running_.front(); at != nullptr; at = at->next) {
+    count += at->is_decoding() ? 1 : 0;
+  }
+  return count;
+}
+
+StepPlan& Scheduler::schedule(int64_t now_ns, int64_t budget) {
   plan_.clear();
   preempted_now_ = false;
   const bool was_empty = running_.empty();
@@ -80,8 +88,8 @@ StepPlan& Scheduler::schedule(int64_t now_ns) {
     preempt(*running_.back());
   }
 
-  int64_t budget = options_.max_num_batched_tokens;
-  if (fires(options_.faults, FaultPoint::kShortStep)) budget = 1 + budget / 3;
+  ENSURE(budget >= 0 && budget <= options_.max_num_batched_tokens);
+  if (fires(options_.faults, FaultPoint::kShortStep)) budget = std::min(budget, 1 + budget / 3);
   plan_decodes();
   plan_prefills(budget);
   if (!preempted_now_ && (!options_.is_static || was_empty)) admit(budget, now_ns);

@@ -53,9 +53,11 @@ class Scheduler {
   void add(std::unique_ptr<Sequence> sequence);
   /// Takes it out wherever it is and gives its blocks back.
   std::unique_ptr<Sequence> remove(Sequence& sequence);
-  /// Plans the next step; it is empty if there is nothing to do. The plan stays until the next
-  /// call.
-  StepPlan& schedule(int64_t now_ns);
+  /// Plans the next step with up to `budget` prompt tokens, at most max_num_batched_tokens; it is
+  /// empty if there is nothing to do. The plan stays until the next call.
+  StepPlan& schedule(int64_t now_ns, int64_t budget);
+  /// Who takes one token of the next step, if nobody is taken off.
+  int64_t num_decoding() const;
   /// The sequence of a range, unless it has left its slot since.
   Sequence* owner(const StepRange& range) const;
   /// Starts a running sequence over: the mode without a KV cache.

@@ -31,6 +31,7 @@ int64_t StepPlan::bytes(const Limits& limits, int64_t num_groups, int64_t table_
 
 void StepPlan::clear() {
   ranges_.clear();
+  num_decoding_ = 0;
   token_ids_.clear();
   positions_.clear();
   query_start_.assign(1, 0);
@@ -54,6 +55,8 @@ void StepPlan::add(const Sequence& sequence, uint64_t generation, int64_t count,
   const Request& request = sequence.request;
   const bool plain = request.sampling.is_plain_greedy() && !request.logprobs &&
                      !request.logits_hash && sequence.num_generated() >= request.min_tokens;
+  range.decodes = sequence.is_decoding();
+  num_decoding_ += range.decodes ? 1 : 0;
   range.samples = end == sequence.num_tokens() && !sequence.is_scoring();
   for (int64_t position = first; position < end; ++position) {
     const auto row = static_cast<int32_t>(num_tokens());

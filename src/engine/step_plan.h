@@ -22,6 +22,7 @@ struct StepRange {
   int64_t first_wish = 0;  // its wishes: rows of the prompt, then perhaps the one to sample from
   int64_t num_wishes = 0;
   bool samples = false;
+  bool decodes = false;  // it is the one token that follows from a generated one
 };
 
 /// The flat arrays of one step, taken once at start and filled anew for each.
@@ -43,6 +44,8 @@ class StepPlan {
   std::span<const StepRange> ranges() const { return ranges_; }
   std::span<const RowWish> wishes() const { return wishes_; }
   bool empty() const { return ranges_.empty(); }
+  int64_t num_decoding() const { return num_decoding_; }
+  int64_t num_prompt_tokens() const { return num_tokens() - num_decoding_; }
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids_.size()); }
   int64_t num_wishes() const { return static_cast<int64_t>(wishes_.size()); }
   int64_t rows_left() const { return limits_.max_wanted_rows - num_wishes(); }
@@ -51,6 +54,7 @@ class StepPlan {
  private:
   Limits limits_;
   int64_t stride_;
+  int64_t num_decoding_ = 0;
   std::vector<StepRange> ranges_;
   std::vector<int32_t> token_ids_;
   std::vector<int32_t> positions_;

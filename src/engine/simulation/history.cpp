@@ -363,6 +363,12 @@ void History::check_in_flight() {
   if (prompt_tokens > options_.max_num_batched_tokens) {
     fail(cat("I8: a step of ", prompt_tokens, " prompt tokens"));
   }
+  if (options_.max_step_stretch > 0 && prompt_tokens < options_.max_num_batched_tokens &&
+      scheduler.plan().num_decoding() > 0) {
+    for (const Sequence* at = scheduler.running().front(); at != nullptr; at = at->next) {
+      if (at->num_left() > 1 && !at->planned) ++outcome_.events.paced_steps;
+    }
+  }
   for (int64_t g = 0; g < pool.num_groups(); ++g) {
     if (pool.num_available(g) == 0) ++outcome_.events.last_block_taken;
   }
@@ -480,6 +486,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"scored_prompts", &RareEvents::scored_prompts},
     {"static_histories", &RareEvents::static_histories},
     {"histories_without_cache", &RareEvents::histories_without_cache},
+    {"paced_steps", &RareEvents::paced_steps},
     {"contested_admissions", &RareEvents::contested_admissions},
 };
 

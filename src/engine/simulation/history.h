@@ -38,6 +38,7 @@ struct RareEvents {
   int64_t scored_prompts = 0;
   int64_t static_histories = 0;
   int64_t histories_without_cache = 0;
+  int64_t paced_steps = 0;           // with fewer prompt tokens than there are and fit
   int64_t contested_admissions = 0;  // while another tenant waited
 
   void add(const RareEvents& other);

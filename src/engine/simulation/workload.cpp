@@ -141,6 +141,7 @@ EngineOptions draw_options(Draws& draws) {
   // Each token costs its whole prefix there; a budget of one would take all day.
   if (options.no_kv_cache) options.max_num_batched_tokens += 64;
   options.static_scheduling = draws.chance(12);
+  options.max_step_stretch = draws.chance(40) ? 1 + 0.1 * static_cast<double>(draws.below(10)) : 0;
   options.eos_token_ids = {static_cast<int32_t>(draws.below(options.vocab_size))};
   options.max_tenants = draws.between(1, 3);
   options.max_live_requests = draws.chance(10) ? 4 : INT64_MAX;
@@ -217,7 +218,10 @@ int64_t own_steps(const Client& client, const EngineOptions& options) {
   const auto num_new = static_cast<int64_t>(client.answer.token_ids.size());
   // Rows of the prompt come one a step at worst, and a window short of blocks cuts chunks.
   const int64_t chunk =
-      client.request.prompt_logprobs ? 1 : std::min<int64_t>(options.max_num_batched_tokens, 16);
+      client.request.prompt_logprobs
+          ? 1
+          : std::min<int64_t>(options.max_num_batched_tokens,
+                              options.max_step_stretch > 0 ? StepPacer::kFloor : 16);
   if (!options.no_kv_cache) return num_prompt / chunk + 1 + num_new;
   int64_t steps = 0;
   for (int64_t n = 0; n <= num_new; ++n) steps += (num_prompt + n) / chunk + 1;
