@@ -135,7 +135,11 @@ Engine::Engine(Executor& executor, EngineOptions options, EventSink& sink, const
               .max_prompt_tokens = options_.max_num_batched_tokens,
               .max_sequences = options_.max_num_seqs}),
       sampler_(options_.vocab_size),
-      load_(options_.max_live_requests, options_.max_live_tokens) {}
+      load_(options_.max_live_requests, options_.max_live_tokens) {
+  snapshot_.kv_groups.resize(options_.kv_groups.size());
+  views_.reserve(static_cast<size_t>(options_.max_num_seqs));
+  publish(-1);
+}
 
 // -- What comes in, on any thread ---------------------------------------------------------------
 
@@ -240,6 +244,7 @@ Result<RequestId> Engine::submit(Request request) {
   const uint64_t seed = request.sampling.seed.value_or(random_bits(options_.seed, id, 1));
   auto sequence = std::make_unique<Sequence>(id, std::move(request), max_new, seed);
   sequence->result.timing.submitted_ns = std::max(clock_.now_ns(), sequence->request.not_before_ns);
+  sequence->accounted_until_ns = sequence->result.timing.submitted_ns;
   {
     const std::lock_guard lock(inbox_mutex_);
     submitted_.push_back(std::move(sequence));
@@ -322,8 +327,12 @@ bool Engine::launch() {
   ENSURE(!in_flight_);
   step_began_ns_ = clock_.now_ns();
   take_inbox();
-  StepPlan& plan = scheduler_.schedule(clock_.now_ns(), pacer_.budget(scheduler_.num_decoding()));
-  if (plan.empty()) return false;
+  StepPlan& plan = scheduler_.schedule(clock_, pacer_.budget(scheduler_.num_decoding()));
+  step_planned_ns_ = clock_.now_ns();
+  if (plan.empty()) {
+    publish(step_planned_ns_);
+    return false;
+  }
   ticket_ = executor_.submit(plan.batch());
   in_flight_ = true;
   return true;
@@ -332,15 +341,98 @@ bool Engine::launch() {
 void Engine::complete() {
   ENSURE(in_flight_);
   const StepResult& result = executor_.wait(ticket_);
+  const int64_t computed_ns = clock_.now_ns();
   in_flight_ = false;
   // Cancellations count from here on: the blocks of who is gone are free, its results are dropped.
   take_inbox();
   const StepPlan& plan = scheduler_.plan();
   ++stats_.steps;
   stats_.computed_tokens += plan.num_tokens();
+  for (const StepRange& range : plan.ranges()) process(range, result, computed_ns);
   const int64_t now = clock_.now_ns();
-  for (const StepRange& range : plan.ranges()) process(range, result, now);
-  pacer_.learn(plan.num_decoding(), plan.num_prompt_tokens(), clock_.now_ns() - step_began_ns_);
+  stats_.schedule_ns += step_planned_ns_ - step_began_ns_;
+  stats_.forward_ns += computed_ns - step_planned_ns_;
+  stats_.deliver_ns += now - computed_ns;
+  pacer_.learn(plan.num_decoding(), plan.num_prompt_tokens(), now - step_began_ns_);
+  publish(now);
+}
+
+/// Makes what other threads may see. Called where nothing is in flight.
+void Engine::publish(int64_t now_ns) {
+  const StepPlan& plan = scheduler_.plan();
+  const std::lock_guard lock(snapshot_mutex_);
+  snapshot_.num_pending = pending_.size();
+  snapshot_.num_waiting = scheduler_.waiting().size();
+  snapshot_.num_running = scheduler_.running().size();
+  snapshot_.num_decoding = scheduler_.num_decoding();
+  for (int64_t g = 0; g < pool_.num_groups(); ++g) {
+    snapshot_.kv_groups[static_cast<size_t>(g)] = {pool_.num_blocks(g), pool_.num_free(g),
+                                                   pool_.num_cached(g)};
+  }
+  snapshot_.stats = stats_;
+  snapshot_.scheduler = scheduler_.stats();
+  snapshot_.pool = pool_.stats();
+  snapshot_.last_progress_ns = now_ns;
+  if (!plan.empty()) {
+    snapshot_.last_step_tokens = plan.num_tokens();
+    snapshot_.last_step_prompt_tokens = plan.num_prompt_tokens();
+    snapshot_.last_step_sequences = static_cast<int64_t>(plan.ranges().size());
+    snapshot_.last_step_ns = now_ns - step_began_ns_;
+    snapshot_.last_step_end_ns = now_ns;
+  }
+  views_.clear();
+  for (const Sequence* at = scheduler_.running().front(); at != nullptr; at = at->next) {
+    views_.push_back({.id = at->result.id,
+                      .tag = at->request.tag,
+                      .slot = at->slot,
+                      .priority = at->request.priority,
+                      .tenant = at->request.tenant,
+                      .is_decoding = at->is_decoding(),
+                      .prompt_tokens = at->num_prompt(),
+                      .cached_tokens = at->result.cached_tokens,
+                      .computed_tokens = at->num_computed,
+                      .generated_tokens = at->num_generated(),
+                      .max_new_tokens = at->max_new,
+                      .num_preemptions = at->result.num_preemptions});
+  }
+}
+
+EngineSnapshot Engine::snapshot() const {
+  EngineSnapshot copy;
+  copy.kv_groups.reserve(options_.kv_groups.size());  // not while the engine may have to wait
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    copy = snapshot_;
+  }
+  copy.live_requests = load_.requests();
+  copy.reserved_tokens = load_.tokens();
+  return copy;
+}
+
+std::vector<SequenceView> Engine::sequences() const {
+  std::vector<SequenceView> copy;
+  copy.reserve(static_cast<size_t>(options_.max_num_seqs));
+  const std::lock_guard lock(snapshot_mutex_);
+  copy = views_;
+  return copy;
+}
+
+/// Enters the step that ended at `now_ns` into the account of a sequence that had tokens in it.
+void Engine::account(Sequence& sequence, const StepRange& range, int64_t now_ns) {
+  // What lies before the step is the own pace of who decodes in one step after the other; whoever
+  // else waited for others. (Who was admitted in this step is accounted for up to then.)
+  const bool came_along = sequence.last_step == stats_.steps - 1;
+  sequence.last_step = stats_.steps;
+  sequence.spend(
+      range.decodes && came_along ? &RequestTiming::decode_ns : &RequestTiming::others_ns,
+      std::max(sequence.accounted_until_ns, step_began_ns_));
+  if (range.decodes) return sequence.spend(&RequestTiming::decode_ns, now_ns);
+  const int64_t whole = now_ns - sequence.accounted_until_ns;
+  const int64_t tokens = scheduler_.plan().num_tokens();
+  // whole * count / tokens, without a product that could overflow
+  const int64_t own = whole / tokens * range.count + whole % tokens * range.count / tokens;
+  sequence.spend(&RequestTiming::prefill_own_ns, sequence.accounted_until_ns + own);
+  sequence.spend(&RequestTiming::others_ns, now_ns);
 }
 
 void Engine::process(const StepRange& range, const StepResult& result, int64_t now_ns) {
@@ -352,6 +444,7 @@ void Engine::process(const StepRange& range, const StepResult& result, int64_t n
     }
     return;
   }
+  account(*sequence, range, now_ns);
   sequence->num_computed += range.count;
   pool_.commit(sequence->slot, sequence->tokens, sequence->num_computed);
 
@@ -362,7 +455,17 @@ void Engine::process(const StepRange& range, const StepResult& result, int64_t n
   }
   if (range.samples) {
     const RowWish& wish = wishes[static_cast<size_t>(wish_idx)];
-    append_token(*sequence, choose(*sequence, wish, result, wish_idx), now_ns);
+    if (wish.what == RowWish::What::kArgMax) {
+      append_token(*sequence, result.best[static_cast<size_t>(wish_idx)][0].token_id, now_ns);
+      return;
+    }
+    // What lies between the step and this is the others' sampling.
+    sequence->spend(range.decodes ? &RequestTiming::decode_ns : &RequestTiming::others_ns,
+                    clock_.now_ns());
+    const int32_t token_id = choose(*sequence, row(result, wish_idx));
+    const int64_t chosen_ns = clock_.now_ns();
+    sequence->spend(&RequestTiming::sampling_ns, chosen_ns);
+    append_token(*sequence, token_id, chosen_ns);
   } else if (sequence->num_left() == 0) {
     finish(scheduler_.remove(*sequence), FinishReason::kLength);  // it was scored, that is all
   }
@@ -383,13 +486,8 @@ void Engine::deliver_prompt_row(Sequence& sequence, int64_t position,
   ++sequence.next_prompt_row;
 }
 
-int32_t Engine::choose(Sequence& sequence, const RowWish& wish, const StepResult& result,
-                       int64_t wish_idx) {
+int32_t Engine::choose(Sequence& sequence, std::span<const float> logits) {
   const Request& request = sequence.request;
-  if (wish.what == RowWish::What::kArgMax) {
-    return result.best[static_cast<size_t>(wish_idx)][0].token_id;
-  }
-  const std::span<const float> logits = row(result, wish_idx);
   Sampler::Draw draw{.params = request.sampling,
                      .seed = sequence.result.seed,
                      .position = sequence.num_tokens(),
@@ -455,14 +553,25 @@ void Engine::append_token(Sequence& sequence, int32_t token_id, int64_t now_ns) 
 }
 
 void Engine::finish(std::unique_ptr<Sequence> sequence, FinishReason reason) {
-  sequence->move_to(SequenceState::kFinished);
   RequestResult& result = sequence->result;
+  RequestTiming& timing = result.timing;
+  timing.finished_ns = clock_.now_ns();
+  if (timing.submitted_ns > timing.finished_ns) {  // it never became due
+    timing.submitted_ns = sequence->accounted_until_ns = timing.finished_ns;
+  }
+  const bool generates =
+      sequence->state == SequenceState::kRunning && sequence->num_generated() > 0;
+  sequence->spend(!sequence->was_scheduled ? &RequestTiming::queue_ns
+                  : generates              ? &RequestTiming::decode_ns
+                                           : &RequestTiming::others_ns,
+                  timing.finished_ns);
+  sequence->move_to(SequenceState::kFinished);
   const std::span<const int32_t> generated = sequence->generated();
   result.token_ids.assign(generated.begin(), generated.end());
   result.finish_reason = reason;
-  result.timing.finished_ns = clock_.now_ns();
   ++stats_.finished;
   stats_.cached_tokens += result.cached_tokens;
+  stats_.prompt_tokens += result.prompt_tokens;
   if (is_planted(options_.faults, PlantedBug::kFinishSentTwice) &&
       reason == FinishReason::kCancelled && !result.token_ids.empty()) {
     sink_.on_finished(result);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "engine/engine_snapshot.h"
 #include "engine/kv_pool.h"
 #include "engine/live_load.h"
 #include "engine/request.h"
@@ -53,20 +54,6 @@ std::vector<int64_t> kv_blocks_for(const Program& program, int64_t max_model_len
 /// Bytes that the engine itself takes at start, for the memory plan.
 int64_t engine_bytes(const EngineOptions& options);
 
-struct EngineStats {
-  int64_t steps = 0;
-  int64_t computed_tokens = 0;  // tokens that went through the executor
-  int64_t generated_tokens = 0;
-  int64_t cached_tokens = 0;  // prompt tokens that the prefix cache spared
-  int64_t accepted = 0;
-  int64_t finished = 0;           // for whatever reason
-  int64_t cancelled_pending = 0;  // by the state they were in
-  int64_t cancelled_waiting = 0;
-  int64_t cancelled_prefilling = 0;
-  int64_t cancelled_decoding = 0;
-  int64_t dropped_ranges = 0;  // results that came after a cancellation
-};
-
 /// The engine: takes requests from any thread and answers them on the one that calls step().
 ///
 ///   submit, cancel -> inbox -> scheduler -> executor -> sampler -> events
@@ -97,6 +84,12 @@ class Engine {
   /// Sleeps until something comes in, the next pending request is due, or `most_ns` have passed.
   void wait_for_work(int64_t most_ns);
 
+  /// Any thread: copies of what the last step left; the engine's thread is held up for as long as a
+  /// copy takes, never for a step.
+  EngineSnapshot snapshot() const;
+  /// Those that run, in the order in which steps serve them.
+  std::vector<SequenceView> sequences() const;
+
   /// No request is live, and every answer has been given to the sink. From any thread; stats(),
   /// pool() and scheduler() are for the engine's own.
   bool idle() const { return load_.requests() == 0; }
@@ -120,9 +113,10 @@ class Engine {
   void cancel_now(RequestId id);
 
   void process(const StepRange& range, const StepResult& result, int64_t now_ns);
+  void account(Sequence& sequence, const StepRange& range, int64_t now_ns);
+  void publish(int64_t now_ns);
   void deliver_prompt_row(Sequence& sequence, int64_t position, std::span<const float> logits);
-  int32_t choose(Sequence& sequence, const RowWish& wish, const StepResult& result,
-                 int64_t wish_idx);
+  int32_t choose(Sequence& sequence, std::span<const float> logits);
   void append_token(Sequence& sequence, int32_t token_id, int64_t now_ns);
   void finish(std::unique_ptr<Sequence> sequence, FinishReason reason);
   std::span<const float> row(const StepResult& result, int64_t wish_idx) const;
@@ -140,6 +134,7 @@ class Engine {
   bool in_flight_ = false;
   Ticket ticket_ = 0;
   int64_t step_began_ns_ = 0;
+  int64_t step_planned_ns_ = 0;
   EngineStats stats_;
 
   // Everything below crosses threads.
@@ -150,6 +145,9 @@ class Engine {
   std::vector<RequestId> cancelling_;  // engine's thread only: what cancelled_ is swapped with
   std::atomic<RequestId> next_id_ = 1;
   LiveLoad load_;
+  mutable std::mutex snapshot_mutex_;
+  EngineSnapshot snapshot_;
+  std::vector<SequenceView> views_;
 };
 
 }  // namespace quern

@@ -549,6 +549,140 @@ TEST(Engine, TimesARequestByItsClock) {
   EXPECT_EQ(timing.tpot_ms(1), std::nullopt);
 }
 
+/// Each look takes a while, a different one each time.
+class RestlessClock final : public Clock {
+ public:
+  int64_t now_ns() const override {
+    const int64_t looks = num_looks.fetch_add(1);
+    return now.fetch_add(1'001 + looks * looks % 997);
+  }
+  mutable std::atomic<int64_t> now = 1'000;
+  mutable std::atomic<int64_t> num_looks = 0;
+};
+
+TEST(Engine, AccountOfARequestSumsToItsTimeToTheNanosecond) {
+  const std::vector<KvGroupSize> groups = {{.num_blocks = 8}};
+  HashExecutor executor({.vocab_size = kVocab,
+                         .groups = groups,
+                         .max_num_seqs = 4,
+                         .max_batched_tokens = 16,
+                         .max_wanted_rows = 4});
+  Answers answers;
+  RestlessClock clock;
+  auto engine = std::move(Engine::make(executor,
+                                       {.vocab_size = kVocab,
+                                        .max_model_len = 256,
+                                        .max_num_seqs = 4,
+                                        .max_num_batched_tokens = 16,
+                                        .max_wanted_rows = 4,
+                                        .kv_groups = groups},
+                                       answers, clock))
+                    .value();
+  std::vector<RequestId> ids;
+  for (int32_t i = 0; i < 8; ++i) {
+    Request request = greedy_request(prompt_of(i == 1 ? 40 : 30, i), 90);
+    if (i % 2 == 0) request.sampling.temperature = 1;
+    if (i == 5) request.max_tokens = 0, request.prompt_logprobs = 1;
+    if (i == 6) request.not_before_ns = 5'000'000;
+    if (i == 7) request.not_before_ns = INT64_MAX;
+    ids.push_back(engine->submit(std::move(request)).value());
+  }
+  for (int step = 0; !engine->idle(); ++step) {
+    engine->step();
+    if (step == 100) engine->cancel(ids[1]);
+    if (step == 110) engine->cancel(ids[7]);
+  }
+  EXPECT_GT(engine->scheduler().stats().preemptions, 0);
+  ASSERT_EQ(answers.finished.size(), 8u);
+  RequestTiming all;
+  for (const auto& [id, result] : answers.finished) {
+    const RequestTiming& timing = result.timing;
+    EXPECT_EQ(timing.accounted_ns(), timing.finished_ns - timing.submitted_ns) << id;
+    for (const auto part :
+         {&RequestTiming::queue_ns, &RequestTiming::cache_lookup_ns, &RequestTiming::prefill_own_ns,
+          &RequestTiming::others_ns, &RequestTiming::decode_ns, &RequestTiming::sampling_ns}) {
+      EXPECT_GE(timing.*part, 0) << id;
+      all.*part += timing.*part;
+    }
+    const bool samples = id % 2 == 1 && result.token_ids.size() > 1;
+    EXPECT_EQ(timing.sampling_ns > 0, samples) << id;
+  }
+  EXPECT_GT(all.queue_ns, 0);
+  EXPECT_GT(all.cache_lookup_ns, 0);
+  EXPECT_GT(all.prefill_own_ns, 0);
+  EXPECT_GT(all.others_ns, 0);
+  EXPECT_GT(all.decode_ns, 0);
+}
+
+TEST(Engine, PrefillAccountsForItsShareOfTheStepByTokens) {
+  Bench bench({.max_num_batched_tokens = 30});
+  bench.submit(greedy_request(prompt_of(30), 4));
+  bench.step();
+  const RequestId id = bench.submit(greedy_request(prompt_of(29, 3), 2));
+  bench.clock.now += 5'000'000;
+  ASSERT_TRUE(bench.engine->launch());  // 29 tokens beside one that decodes
+  bench.clock.now += 30'000'000;
+  bench.engine->complete();
+  bench.run();
+  const RequestTiming& timing = bench.answers.finished.at(id).timing;
+  EXPECT_EQ(timing.queue_ns, 5'000'000);
+  EXPECT_EQ(timing.prefill_own_ns, 29'000'000);
+  EXPECT_EQ(timing.others_ns, 1'000'000);
+  EXPECT_EQ(timing.decode_ns, 1'000'000);
+}
+
+TEST(Engine, SnapshotSaysWhatTheLastStepLeft) {
+  Bench bench({.max_num_seqs = 2, .max_num_batched_tokens = 16});
+  const EngineSnapshot before = bench.engine->snapshot();
+  EXPECT_EQ(before.last_step_end_ns, -1);
+  EXPECT_EQ(before.kv_groups.at(0).total, 64);
+  const RequestId first = bench.submit(greedy_request(prompt_of(10), 20));
+  Request request = greedy_request(prompt_of(40, 3), 5);
+  request.tag = 77;
+  request.tenant = 3;
+  bench.submit(std::move(request));
+  bench.submit(greedy_request(prompt_of(10, 5), 5));
+  Request later = greedy_request(prompt_of(10, 5), 5);
+  later.not_before_ns = INT64_MAX;
+  const RequestId pending = bench.submit(std::move(later));
+  bench.step();
+  const EngineSnapshot seen = bench.engine->snapshot();
+  EXPECT_EQ(seen.live_requests, 4);
+  EXPECT_EQ(seen.reserved_tokens, 30 + 45 + 15 + 15);
+  EXPECT_EQ(seen.num_pending, 1);
+  EXPECT_EQ(seen.num_waiting, 1);
+  EXPECT_EQ(seen.num_running, 2);
+  EXPECT_EQ(seen.num_decoding, 1);
+  EXPECT_EQ(seen.kv_groups.at(0).held(), 1 + 2);
+  EXPECT_EQ(seen.last_step_tokens, 16);
+  EXPECT_EQ(seen.last_step_prompt_tokens, 16);
+  EXPECT_EQ(seen.last_step_sequences, 2);
+  EXPECT_EQ(seen.last_step_end_ns, bench.clock.now);
+  EXPECT_EQ(seen.last_progress_ns, bench.clock.now);
+  EXPECT_EQ(seen.stats.steps, 1);
+  const std::vector<SequenceView> views = bench.engine->sequences();
+  ASSERT_EQ(views.size(), 2u);
+  EXPECT_EQ(views[0].id, first);
+  EXPECT_TRUE(views[0].is_decoding);
+  EXPECT_EQ(views[0].generated_tokens, 1);
+  EXPECT_EQ(views[1].tag, 77u);
+  EXPECT_EQ(views[1].tenant, 3u);
+  EXPECT_FALSE(views[1].is_decoding);
+  EXPECT_EQ(views[1].computed_tokens, 6);
+  EXPECT_EQ(views[1].prompt_tokens, 40);
+
+  bench.engine->cancel(pending);
+  bench.run();
+  const int64_t last_step = bench.clock.now;
+  bench.clock.now += 7;
+  EXPECT_FALSE(bench.engine->step());
+  const EngineSnapshot after = bench.engine->snapshot();
+  EXPECT_EQ(after.num_running, 0);
+  EXPECT_EQ(after.last_step_end_ns, last_step);
+  EXPECT_EQ(after.last_progress_ns, last_step + 7);
+  EXPECT_TRUE(bench.engine->sequences().empty());
+}
+
 TEST(Engine, LogprobsAreOfTheRawRowAndTheHashIsOfItsBytes) {
   Bench bench;
   Request request = greedy_request(prompt_of(33), 4);
@@ -673,11 +807,20 @@ TEST(Engine, AnswersRequestsFromManyThreads) {
     submitting.fetch_sub(1);
   };
   std::thread first(client, 1), second(client, 2);
+  std::thread watcher([&] {
+    while (submitting.load() > 0) {
+      const EngineSnapshot seen = engine->snapshot();
+      EXPECT_LE(seen.num_running, 8);
+      for (const SequenceView& view : engine->sequences()) EXPECT_GE(view.prompt_tokens, 5);
+      std::this_thread::yield();
+    }
+  });
   while (submitting.load() > 0 || !engine->idle()) {
     if (!engine->step()) engine->wait_for_work(1'000'000);
   }
   first.join();
   second.join();
+  watcher.join();
   EXPECT_EQ(answers.finished.size(), 2u * kEach);
   EXPECT_EQ(executor.violation(), std::nullopt);
 }

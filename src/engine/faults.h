@@ -25,6 +25,7 @@ enum class PlantedBug {
   kNoLiftAfterIdle,
   kReservationKeptOnCancel,
   kFinishSentTwice,
+  kTimeTakenOffIsLost,
 };
 
 /// A place where the simulation may make something rare happen.

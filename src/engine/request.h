@@ -82,11 +82,29 @@ struct LogprobList {
 
 /// Where a request's time went, by the engine's clock; -1: it never came to that.
 struct RequestTiming {
-  int64_t submitted_ns = -1;
+  int64_t submitted_ns = -1;  // or when it was due, if that was later
   int64_t scheduled_ns = -1;
   int64_t first_token_ns = -1;
   int64_t last_token_ns = -1;
   int64_t finished_ns = -1;
+
+  // The account: every nanosecond from submitted_ns to finished_ns is in one of these.
+  int64_t queue_ns = 0;         // until it was first admitted
+  int64_t cache_lookup_ns = 0;  // finding its prefix in the cache, at each admission
+  /// Its share, by tokens, of the steps that computed tokens of its prompt (or of what it had
+  /// before a preemption).
+  int64_t prefill_own_ns = 0;
+  /// The others' share of these steps, and the time in which it had no tokens in a step though it
+  /// had been admitted: taken off, short of blocks or of budget.
+  int64_t others_ns = 0;
+  /// From step to step while it generates: the steps it decodes in, what lies between them, and
+  /// giving its tokens away.
+  int64_t decode_ns = 0;
+  int64_t sampling_ns = 0;  // choosing its tokens, where the executor has not done so
+
+  int64_t accounted_ns() const {
+    return queue_ns + cache_lookup_ns + prefill_own_ns + others_ns + decode_ns + sampling_ns;
+  }
 
   std::optional<double> queue_ms() const { return ms(submitted_ns, scheduled_ns); }
   std::optional<double> ttft_ms() const { return ms(submitted_ns, first_token_ns); }

@@ -76,7 +76,7 @@ int64_t Scheduler::num_decoding() const {
   return count;
 }
 
-StepPlan& Scheduler::schedule(int64_t now_ns, int64_t budget) {
+StepPlan& Scheduler::schedule(const Clock& clock, int64_t budget) {
   plan_.clear();
   preempted_now_ = false;
   const bool was_empty = running_.empty();
@@ -92,7 +92,7 @@ StepPlan& Scheduler::schedule(int64_t now_ns, int64_t budget) {
   if (fires(options_.faults, FaultPoint::kShortStep)) budget = std::min(budget, 1 + budget / 3);
   plan_decodes();
   plan_prefills(budget);
-  if (!preempted_now_ && (!options_.is_static || was_empty)) admit(budget, now_ns);
+  if (!preempted_now_ && (!options_.is_static || was_empty)) admit(budget, clock);
   return plan_;
 }
 
@@ -152,16 +152,16 @@ void Scheduler::plan_prefills(int64_t& budget) {
   }
 }
 
-void Scheduler::admit(int64_t& budget, int64_t now_ns) {
+void Scheduler::admit(int64_t& budget, const Clock& clock) {
   // A static batch takes in whoever has room, even if the budget serves them in later steps only.
   while (!waiting_.empty() && !free_slots_.empty() && (budget > 0 || options_.is_static)) {
     const int64_t before = plan_.num_tokens();
-    if (!try_admit(*waiting_.next(), budget, now_ns)) return;
+    if (!try_admit(*waiting_.next(), budget, clock)) return;
     budget -= plan_.num_tokens() - before;
   }
 }
 
-bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
+bool Scheduler::try_admit(Sequence& sequence, int64_t budget, const Clock& clock) {
   // At least the last token is computed, for it is its row that the next one comes from; where
   // rows of the prompt are wanted, all whose rows have not been delivered are.
   int64_t max_cached = sequence.num_tokens() - 1;
@@ -170,8 +170,10 @@ bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
     max_cached = std::min(max_cached, sequence.next_prompt_row);
   }
   take_slot(sequence);
+  const int64_t began_ns = clock.now_ns();
   const PrefixMatch match =
       pool_.open(sequence.slot, sequence.tokens, sequence.request.cache_salt, max_cached);
+  const int64_t looked_up_ns = clock.now_ns();
   sequence.num_computed = match.tokens;
 
   const int64_t wanted = within_rows(sequence, std::min(sequence.num_left(), budget));
@@ -189,9 +191,15 @@ bool Scheduler::try_admit(Sequence& sequence, int64_t budget, int64_t now_ns) {
     return false;
   }
 
+  if (sequence.was_scheduled && is_planted(options_.faults, PlantedBug::kTimeTakenOffIsLost)) {
+    sequence.accounted_until_ns = began_ns;
+  }
+  sequence.spend(sequence.was_scheduled ? &RequestTiming::others_ns : &RequestTiming::queue_ns,
+                 began_ns);
+  sequence.spend(&RequestTiming::cache_lookup_ns, looked_up_ns);
   if (!sequence.was_scheduled) {
     sequence.was_scheduled = true;
-    sequence.result.timing.scheduled_ns = now_ns;
+    sequence.result.timing.scheduled_ns = began_ns;
     sequence.result.cached_tokens = match.tokens;
     sequence.result.miss = match.reason;
     sequence.result.miss_diverged_at = match.diverged_at;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "engine/kv_pool.h"
 #include "engine/sequence.h"
 #include "engine/step_plan.h"
@@ -55,7 +56,7 @@ class Scheduler {
   std::unique_ptr<Sequence> remove(Sequence& sequence);
   /// Plans the next step with up to `budget` prompt tokens, at most max_num_batched_tokens; it is
   /// empty if there is nothing to do. The plan stays until the next call.
-  StepPlan& schedule(int64_t now_ns, int64_t budget);
+  StepPlan& schedule(const Clock& clock, int64_t budget);
   /// Who takes one token of the next step, if nobody is taken off.
   int64_t num_decoding() const;
   /// The sequence of a range, unless it has left its slot since.
@@ -80,9 +81,9 @@ class Scheduler {
 
   void plan_decodes();
   void plan_prefills(int64_t& budget);
-  void admit(int64_t& budget, int64_t now_ns);
+  void admit(int64_t& budget, const Clock& clock);
   bool prefix_is_coming(const Sequence& sequence, int64_t cached, int64_t max_cached) const;
-  bool try_admit(Sequence& sequence, int64_t budget, int64_t now_ns);
+  bool try_admit(Sequence& sequence, int64_t budget, const Clock& clock);
   bool leaves_headroom(const Sequence& sequence) const;
   bool fits_at_largest(const Sequence& sequence, const Sequence* end) const;
   int64_t within_rows(const Sequence& sequence, int64_t count) const;

@@ -20,6 +20,12 @@ struct Sequence {
 
   Sequence(RequestId id, Request accepted, int64_t max_new, uint64_t used_seed);
 
+  /// Enters the time up to `until_ns` that has not been accounted for yet under `part`.
+  void spend(int64_t RequestTiming::*part, int64_t until_ns) {
+    result.timing.*part += until_ns - accounted_until_ns;
+    accounted_until_ns = until_ns;
+  }
+
   /// ENSUREs that the step follows the graph above.
   void move_to(SequenceState next);
 
@@ -60,6 +66,8 @@ struct Sequence {
   /// Preemptions since it last gained a token; from two on it comes back only where it cannot be
   /// taken off again.
   int64_t fruitless_preemptions = 0;
+  int64_t accounted_until_ns = 0;  // the time before is in the account
+  int64_t last_step = 0;           // number of the last step that had tokens of it
   bool was_scheduled = false;
   bool planned = false;  // it is part of the step that is being made
 

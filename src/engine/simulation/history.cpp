@@ -19,10 +19,12 @@ namespace {
 
 constexpr int64_t kMaxRounds = 20'000;
 
+/// Moves on a little whenever somebody looks at it, as time does.
 class VirtualClock final : public Clock {
  public:
-  int64_t now_ns() const override { return now; }
-  int64_t now = 0;
+  int64_t now_ns() const override { return now += 7 + (++num_looks % 5) * 11; }
+  mutable int64_t now = 0;
+  mutable int64_t num_looks = 0;
 };
 
 class DrawnFaults final : public Faults {
@@ -74,6 +76,8 @@ class History final : public EventSink {
   void check_answer(const Client& client, const RequestResult& result);
   void check_logprobs(const Client& client, const RequestResult& result);
   void check_cached(const Client& client, const RequestResult& result);
+  void check_account(const RequestResult& result);
+  void check_snapshot();
   void count_events();
 
   Draws draws_;
@@ -137,7 +141,9 @@ HistoryOutcome History::run() {
       clients_act(Moment::kInFlight);
       clock_.now += draws_.below(3) * 1'000'000;
       engine_->complete();
+      check_snapshot();
     } else {
+      check_snapshot();
       clients_act(Moment::kInFlight);
       clock_.now += 10'000'000;
     }
@@ -260,6 +266,7 @@ void History::on_finished(RequestResult result) {
   check_answer(client, result);
   check_logprobs(client, result);
   check_cached(client, result);
+  check_account(result);
   if (client.due_step >= 0 && engine_->stats().steps - client.due_step > client.step_limit) {
     fail(cat("L1: request ", result.id, " took ", engine_->stats().steps - client.due_step,
              " steps, ", client.step_limit, " were to be enough"));
@@ -337,6 +344,50 @@ void History::check_cached(const Client& client, const RequestResult& result) {
     }
   }
   fail(cat("request ", result.id, " found a prefix that nobody with its salt has had"));
+}
+
+void History::check_account(const RequestResult& result) {
+  const RequestTiming& timing = result.timing;
+  const int64_t total = timing.finished_ns - timing.submitted_ns;
+  if (timing.accounted_ns() != total) {
+    fail(cat("I12: request ", result.id, " took ", total, " ns, its account has ",
+             timing.accounted_ns()));
+  }
+  if (std::min({timing.queue_ns, timing.cache_lookup_ns, timing.prefill_own_ns, timing.others_ns,
+                timing.decode_ns, timing.sampling_ns}) < 0) {
+    fail(cat("I12: request ", result.id, " has a negative part in its account"));
+  }
+  if (result.num_preemptions > 0 && timing.others_ns > 0) ++outcome_.events.waits_taken_off;
+}
+
+void History::check_snapshot() {
+  const EngineSnapshot seen = engine_->snapshot();
+  const Scheduler& scheduler = engine_->scheduler();
+  if (seen.live_requests != live_requests() || seen.reserved_tokens != live_tokens() ||
+      seen.num_pending + seen.num_waiting + seen.num_running != live_requests() ||
+      seen.num_waiting != scheduler.waiting().size() ||
+      seen.num_running != scheduler.running().size() ||
+      seen.stats.steps != engine_->stats().steps) {
+    fail("I13: the snapshot is of another engine");
+  }
+  for (size_t g = 0; g < seen.kv_groups.size(); ++g) {
+    const KvGroupCounts& group = seen.kv_groups[g];
+    if (group.held() < 0 ||
+        group.free + group.cached != engine_->pool().num_available(static_cast<int64_t>(g))) {
+      fail(cat("I13: the snapshot miscounts the blocks of group ", g));
+    }
+  }
+  const std::vector<SequenceView> views = engine_->sequences();
+  if (static_cast<int64_t>(views.size()) != seen.num_running) {
+    fail("I13: the list of sequences is not that of the running ones");
+  }
+  for (const SequenceView& view : views) {
+    const auto found = by_id_.find(view.id);
+    if (found == by_id_.end() || view.generated_tokens != found->second->num_events ||
+        view.computed_tokens > view.prompt_tokens + view.generated_tokens) {
+      fail(cat("I13: request ", view.id, " is shown otherwise than it is"));
+    }
+  }
 }
 
 void History::check_in_flight() {
@@ -487,6 +538,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"static_histories", &RareEvents::static_histories},
     {"histories_without_cache", &RareEvents::histories_without_cache},
     {"paced_steps", &RareEvents::paced_steps},
+    {"waits_taken_off", &RareEvents::waits_taken_off},
     {"contested_admissions", &RareEvents::contested_admissions},
 };
 
