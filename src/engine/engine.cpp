@@ -261,16 +261,28 @@ void Engine::cancel(RequestId id) {
   inbox_filled_.notify_one();
 }
 
+void Engine::reset_prefix_cache() {
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    ++resets_wanted_;
+  }
+  inbox_filled_.notify_one();
+}
+
 // -- The engine's thread ------------------------------------------------------------------------
 
 void Engine::take_inbox() {
   SequenceQueue submitted;
+  int64_t resets = 0;
   cancelling_.clear();
   {
     const std::lock_guard lock(inbox_mutex_);
     while (!submitted_.empty()) submitted.push_back(submitted_.remove(*submitted_.front()));
     cancelling_.swap(cancelled_);
+    std::swap(resets, resets_wanted_);
   }
+  if (resets > 0) pool_.forget_prefixes();
+  stats_.prefix_cache_resets += resets;
   while (!submitted.empty()) accept(submitted.remove(*submitted.front()));
   for (const RequestId id : cancelling_) cancel_now(id);
   queue_what_is_due();
@@ -587,8 +599,9 @@ void Engine::wait_for_work(int64_t most_ns) {
     most_ns = std::min(most_ns, pending_.front()->request.not_before_ns - clock_.now_ns());
   }
   std::unique_lock lock(inbox_mutex_);
-  inbox_filled_.wait_for(lock, std::chrono::nanoseconds(std::max<int64_t>(0, most_ns)),
-                         [this] { return !submitted_.empty() || !cancelled_.empty(); });
+  inbox_filled_.wait_for(lock, std::chrono::nanoseconds(std::max<int64_t>(0, most_ns)), [this] {
+    return !submitted_.empty() || !cancelled_.empty() || resets_wanted_ > 0;
+  });
 }
 
 void Engine::run_until_idle() {

@@ -73,6 +73,10 @@ class Engine {
   /// Any thread, any number of times, also for requests that are long gone.
   void cancel(RequestId id);
 
+  /// Any thread. From the next step on no prompt finds what was computed before; who runs keeps
+  /// what he has. EngineStats::prefix_cache_resets counts it when it has happened.
+  void reset_prefix_cache();
+
   /// One step: schedule, compute, sample, deliver. False if there was nothing to compute.
   bool step();
   /// The two halves of a step, for those who have something to do in between.
@@ -142,6 +146,7 @@ class Engine {
   std::condition_variable inbox_filled_;
   SequenceQueue submitted_;
   std::vector<RequestId> cancelled_;
+  int64_t resets_wanted_ = 0;
   std::vector<RequestId> cancelling_;  // engine's thread only: what cancelled_ is swapped with
   std::atomic<RequestId> next_id_ = 1;
   LiveLoad load_;

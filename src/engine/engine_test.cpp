@@ -287,6 +287,24 @@ TEST(Engine, NextTurnOfAConversationFindsTheAnswerInTheCache) {
   EXPECT_EQ(bench.answers.finished.at(second).cached_tokens, 64);
 }
 
+TEST(Engine, ResetPrefixCacheForgetsWhatWasComputedAndWakesAnIdleEngine) {
+  Bench bench;
+  bench.submit(greedy_request(prompt_of(70), 2));
+  bench.run();
+  std::thread other([&] { bench.engine->reset_prefix_cache(); });
+  bench.engine->wait_for_work(INT64_C(3'600'000'000'000));
+  other.join();
+  EXPECT_FALSE(bench.engine->step());
+  EXPECT_EQ(bench.engine->snapshot().stats.prefix_cache_resets, 1);
+  EXPECT_EQ(bench.engine->snapshot().kv_groups.at(0).cached, 0);
+  const RequestId id = bench.submit(greedy_request(prompt_of(70), 2));
+  bench.run();
+  EXPECT_EQ(bench.answers.finished.at(id).cached_tokens, 0);
+  const RequestId again = bench.submit(greedy_request(prompt_of(70), 2));
+  bench.run();
+  EXPECT_EQ(bench.answers.finished.at(again).cached_tokens, 64);
+}
+
 TEST(Engine, WithoutAKvCacheEachTokenComputesItsPrefix) {
   Bench bench({.max_num_seqs = 2,
                .kv_groups = {{.num_blocks = 16}, {.num_blocks = 16, .window = 8}},

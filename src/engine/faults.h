@@ -26,6 +26,7 @@ enum class PlantedBug {
   kReservationKeptOnCancel,
   kFinishSentTwice,
   kTimeTakenOffIsLost,
+  kResetForgetsRunningOnes,
 };
 
 /// A place where the simulation may make something rare happen.

@@ -450,6 +450,22 @@ void KvPool::evict(int64_t group_idx, int32_t block) {
   ++stats_.evictions;
 }
 
+void KvPool::forget_prefixes() {
+  for (int64_t g = 0; g < num_groups(); ++g) {
+    Group& group = groups_[static_cast<size_t>(g)];
+    while (group.oldest != kNoBlock) evict(g, group.oldest);
+    if (is_planted(faults_, PlantedBug::kResetForgetsRunningOnes)) continue;
+    for (Block& block : group.blocks) {
+      if (block.node == PrefixTree::kNoNode) continue;
+      tree_.set_block(block.node, g, kNoBlock);
+      tree_.drop(block.node);
+      block.node = PrefixTree::kNoNode;
+    }
+  }
+  if (is_planted(faults_, PlantedBug::kResetForgetsRunningOnes)) return;
+  for (Slot& slot : slots_) slot.findable = false;
+}
+
 bool KvPool::evict_oldest() {
   bool any = false;
   for (int64_t g = 0; g < num_groups(); ++g) {

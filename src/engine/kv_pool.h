@@ -90,6 +90,8 @@ class KvPool {
   /// Gives all blocks of the slot back; those that can be found stay cached.
   void close(int32_t slot);
 
+  /// Whether the blocks that the slot fills can be found by others.
+  bool will_be_found(int32_t slot) const { return slots_[static_cast<size_t>(slot)].findable; }
   /// The blocks of positions 0, 32, 64, .. ; kNoBlock where the window has moved on.
   std::span<const int32_t> table(int32_t slot, int64_t group) const;
   int64_t num_groups() const { return static_cast<int64_t>(groups_.size()); }
@@ -102,8 +104,13 @@ class KvPool {
   int64_t num_available(int64_t group) const { return num_free(group) + num_cached(group); }
   const KvPoolStats& stats() const { return stats_; }
 
+  /// Nothing that has been computed up to now is found any more: cached blocks become free ones,
+  /// who holds blocks keeps them, but neither these nor those that continue them will be found.
+  void forget_prefixes();
   /// Drops the oldest cached block of each group; false if there was none.
   bool evict_oldest();
+  /// Blocks of the group that a prompt could find. Slow, for tests.
+  int64_t num_findable(int64_t group) const;
   /// Whether nobody else can read or write the block of this position.
   bool is_private(int32_t slot, int64_t group, int64_t position) const;
   /// Recounts everything: nothing if the pool is sound, else what is wrong. Slow, for tests.

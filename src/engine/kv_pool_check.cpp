@@ -105,6 +105,12 @@ std::optional<std::string> KvPool::check() const {
   return std::nullopt;
 }
 
+int64_t KvPool::num_findable(int64_t group) const {
+  return std::ranges::count_if(groups_[static_cast<size_t>(group)].blocks, [](const Block& block) {
+    return block.node != PrefixTree::kNoNode;
+  });
+}
+
 bool KvPool::is_private(int32_t slot, int64_t group_idx, int64_t position) const {
   const int64_t idx = position / kKvBlockTokens;
   if (idx >= table_end(slot, group_idx)) return false;

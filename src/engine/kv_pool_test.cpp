@@ -275,5 +275,46 @@ TEST(KvPool, StaysSoundThroughRandomUse) {
   }
 }
 
+TEST(KvPool, NothingIsFoundAfterPrefixesAreForgottenAndHoldersKeepTheirs) {
+  KvPool pool({.groups = {{.num_blocks = 8}, {.num_blocks = 8, .window = 40}},
+               .max_sequences = 3,
+               .max_model_len = 128});
+  std::vector<int32_t> tokens(100);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i % 17);
+  const std::span<const int32_t> first(tokens);
+  pool.open(0, first, "", 99);
+  ASSERT_TRUE(pool.reserve(0, 64, 64));
+  pool.commit(0, first, 64);
+  pool.open(1, first, "", 99);
+  EXPECT_EQ(pool.table(1, 0).size(), 2u);
+  pool.open(2, first, "other", 99);
+  ASSERT_TRUE(pool.reserve(2, 32, 32));
+  pool.commit(2, first, 32);
+  pool.close(2);
+  EXPECT_GT(pool.num_cached(0), 0);
+  const std::vector<int32_t> before(pool.table(0, 0).begin(), pool.table(0, 0).end());
+
+  pool.forget_prefixes();
+  EXPECT_EQ(pool.check(), std::nullopt);
+  EXPECT_EQ(pool.num_cached(0), 0);
+  EXPECT_EQ(pool.num_findable(0), 0);
+  EXPECT_TRUE(std::ranges::equal(pool.table(0, 0), before));
+  EXPECT_EQ(pool.open(2, first, "", 99).tokens, 0);
+  EXPECT_EQ(pool.check(), std::nullopt);
+
+  // The one who goes on leaves nothing behind, the one who has come since does.
+  ASSERT_TRUE(pool.reserve(0, 96, 96));
+  pool.commit(0, first, 96);
+  pool.close(0);
+  pool.close(1);
+  EXPECT_EQ(pool.num_cached(0), 0);
+  ASSERT_TRUE(pool.reserve(2, 64, 64));
+  pool.commit(2, first, 64);
+  pool.close(2);
+  EXPECT_EQ(pool.num_cached(0), 2);
+  EXPECT_EQ(pool.open(0, first, "", 99).tokens, 64);
+  EXPECT_EQ(pool.check(), std::nullopt);
+}
+
 }  // namespace
 }  // namespace quern

@@ -219,6 +219,7 @@ bool Scheduler::prefix_is_coming(const Sequence& sequence, int64_t cached,
   for (const StepRange& range : plan_.ranges()) {
     const Sequence& other = *slots_[static_cast<size_t>(range.slot)].sequence;
     if (other.request.cache_salt != sequence.request.cache_salt) continue;
+    if (!pool_.will_be_found(range.slot)) continue;
     const int64_t end = std::min({range.first + range.count, sequence.num_tokens(), max_cached});
     int64_t common = cached;
     while (common < end && other.tokens[static_cast<size_t>(common)] ==

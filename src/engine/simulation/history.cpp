@@ -78,11 +78,13 @@ class History final : public EventSink {
   void check_cached(const Client& client, const RequestResult& result);
   void check_account(const RequestResult& result);
   void check_snapshot();
+  void check_reset();
   void count_events();
 
   Draws draws_;
   EngineOptions options_;
   bool with_faults_;
+  bool may_reset_;
   DrawnFaults faults_;
   std::vector<Client> clients_;
   VirtualClock clock_;
@@ -100,6 +102,7 @@ History::History(uint64_t seed, PlantedBug planted)
     : draws_(seed),
       options_(draw_options(draws_)),
       with_faults_(draws_.chance(50)),
+      may_reset_(draws_.chance(20)),
       faults_(seed, with_faults_),
       clients_(draw_clients(draws_, options_)),
       executor_({.vocab_size = options_.vocab_size,
@@ -139,10 +142,14 @@ HistoryOutcome History::run() {
       // A planted bug can leave a step that must not be completed.
       if (outcome_.violation) break;
       clients_act(Moment::kInFlight);
+      const bool resets = may_reset_ && draws_.chance(2);
+      if (resets) engine_->reset_prefix_cache();
       clock_.now += draws_.below(3) * 1'000'000;
       engine_->complete();
+      if (resets) check_reset();
       check_snapshot();
     } else {
+      if (may_reset_ && draws_.chance(2)) engine_->reset_prefix_cache();
       check_snapshot();
       clients_act(Moment::kInFlight);
       clock_.now += 10'000'000;
@@ -390,6 +397,17 @@ void History::check_snapshot() {
   }
 }
 
+/// Who has been running since before a reset leaves nothing to be found.
+void History::check_reset() {
+  for (int64_t g = 0; g < engine_->pool().num_groups(); ++g) {
+    if (engine_->pool().num_findable(g) > 0) {
+      fail(cat("I14: ", engine_->pool().num_findable(g), " blocks of group ", g,
+               " are found after the cache was reset"));
+    }
+  }
+  if (!engine_->scheduler().running().empty()) ++outcome_.events.resets_while_some_run;
+}
+
 void History::check_in_flight() {
   const Scheduler& scheduler = engine_->scheduler();
   const KvPool& pool = engine_->pool();
@@ -502,6 +520,7 @@ void History::count_events() {
   events.dropped_results = engine.dropped_ranges;
   events.static_histories = options_.static_scheduling ? 1 : 0;
   events.histories_without_cache = options_.no_kv_cache ? 1 : 0;
+  events.prefix_cache_resets = engine.prefix_cache_resets;
   events.contested_admissions = admissions_.num_contested();
   trace({4, static_cast<uint64_t>(outcome_.steps), static_cast<uint64_t>(pool.evictions)});
 }
@@ -538,6 +557,8 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"static_histories", &RareEvents::static_histories},
     {"histories_without_cache", &RareEvents::histories_without_cache},
     {"paced_steps", &RareEvents::paced_steps},
+    {"prefix_cache_resets", &RareEvents::prefix_cache_resets},
+    {"resets_while_some_run", &RareEvents::resets_while_some_run},
     {"waits_taken_off", &RareEvents::waits_taken_off},
     {"contested_admissions", &RareEvents::contested_admissions},
 };

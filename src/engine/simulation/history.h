@@ -38,9 +38,11 @@ struct RareEvents {
   int64_t scored_prompts = 0;
   int64_t static_histories = 0;
   int64_t histories_without_cache = 0;
-  int64_t paced_steps = 0;           // with fewer prompt tokens than there are and fit
-  int64_t waits_taken_off = 0;       // requests with time in their account for that
-  int64_t contested_admissions = 0;  // while another tenant waited
+  int64_t paced_steps = 0;  // with fewer prompt tokens than there are and fit
+  int64_t prefix_cache_resets = 0;
+  int64_t resets_while_some_run = 0;  // with blocks that could be found
+  int64_t waits_taken_off = 0;        // requests with time in their account for that
+  int64_t contested_admissions = 0;   // while another tenant waited
 
   void add(const RareEvents& other);
   std::vector<std::pair<std::string_view, int64_t>> named() const;

@@ -32,6 +32,7 @@ constexpr NamedBug kBugs[] = {
     {"priority-lost-on-preempt", PlantedBug::kPriorityLostOnPreempt},
     {"queue-order-after-preempt", PlantedBug::kQueueOrderAfterPreempt},
     {"reservation-kept-on-cancel", PlantedBug::kReservationKeptOnCancel},
+    {"reset-forgets-running-ones", PlantedBug::kResetForgetsRunningOnes},
     {"time-taken-off-is-lost", PlantedBug::kTimeTakenOffIsLost},
     {"window-frees-one-block-early", PlantedBug::kWindowFreesOneBlockEarly},
 };
