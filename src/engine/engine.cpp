@@ -23,6 +23,7 @@ KvPoolOptions pool_options(const EngineOptions& options) {
           .max_sequences = options.max_num_seqs,
           .max_model_len = options.max_model_len,
           .prefix_caching = options.prefix_caching && !options.no_kv_cache,
+          .max_salt_share = options.max_salt_share,
           .hash_key = options.hash_key,
           .faults = options.faults};
 }

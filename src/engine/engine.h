@@ -40,8 +40,9 @@ struct EngineOptions {
   int64_t max_live_requests = INT64_MAX;  // accepted and not finished
   int64_t max_live_tokens = INT64_MAX;    // prompt and most new tokens of all of them together
   int64_t max_tenants = 64;               // Request::tenant is below
-  uint64_t seed = 0;                      // of requests without one of their own
-  uint64_t hash_key = 0;                  // of the prefix cache; random where strangers ask
+  double max_salt_share = 1;  // of the KV blocks that may be cached under one cache_salt
+  uint64_t seed = 0;          // of requests without one of their own
+  uint64_t hash_key = 0;      // of the prefix cache; random where strangers ask
   Faults* faults = nullptr;
 };
 

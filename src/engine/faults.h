@@ -27,6 +27,7 @@ enum class PlantedBug {
   kFinishSentTwice,
   kTimeTakenOffIsLost,
   kResetForgetsRunningOnes,
+  kSaltShareNotKept,
 };
 
 /// A place where the simulation may make something rare happen.

@@ -86,7 +86,9 @@ int64_t KvPool::max_nodes(const KvPoolOptions& options) {
 int64_t KvPool::bytes(const KvPoolOptions& options) {
   const auto num_groups = static_cast<int64_t>(options.groups.size());
   const int64_t stride = blocks_of(options.max_model_len);
+  const int64_t salt_lists = options.max_salt_share < 1 ? max_nodes(options) * num_groups : 0;
   return PrefixTree::bytes(max_nodes(options), num_groups) +
+         salt_lists * static_cast<int64_t>(sizeof(SaltList)) +
          total_blocks(options) * static_cast<int64_t>(sizeof(Block) + sizeof(int32_t)) +
          4 * options.max_sequences * num_groups * (stride + 2) + 4 * (stride + kMaxSaltNodes) +
          static_cast<int64_t>(num_marks(options) * (sizeof(uint64_t) + sizeof(SaltMark)));
@@ -103,6 +105,9 @@ KvPool::KvPool(KvPoolOptions options)
       table_ends_(slots_.size() * groups_.size(), 0),
       tree_(max_nodes(options), static_cast<int64_t>(groups_.size()), options.hash_key,
             options.faults),
+      salt_lists_(options.max_salt_share < 1
+                      ? static_cast<size_t>(max_nodes(options)) * groups_.size()
+                      : 0),
       path_(static_cast<size_t>(stride_)),
       evicted_(num_marks(options)),
       salt_marks_(num_marks(options)) {
@@ -110,6 +115,8 @@ KvPool::KvPool(KvPoolOptions options)
   for (size_t g = 0; g < groups_.size(); ++g) {
     Group& group = groups_[g];
     group.size = options.groups[g];
+    group.max_cached_of_salt = static_cast<int64_t>(std::max(0.0, options.max_salt_share) *
+                                                    static_cast<double>(group.size.num_blocks));
     group.blocks.resize(static_cast<size_t>(group.size.num_blocks));
     group.free.reserve(group.blocks.size());
     for (auto block = static_cast<int32_t>(group.size.num_blocks); block > 0; --block) {
@@ -240,7 +247,7 @@ PrefixMatch KvPool::open(int32_t slot, std::span<const int32_t> tokens, std::str
   for (int64_t g = 0; g < num_groups(); ++g) table_end(slot, g) = 0;
   if (!prefix_caching_) return {.reason = MissReason::kOff};
 
-  at.node = hold_salt_node(salt);
+  at.salt = at.node = hold_salt_node(salt);
   at.findable = at.node != PrefixTree::kNoNode;
   if (max_cached <= 0 && tokens.size() > 1) return {.reason = MissReason::kNotCacheable};
   if (!at.findable) return {.reason = MissReason::kDiverged};
@@ -351,7 +358,9 @@ void KvPool::make_findable(int32_t slot, std::span<const int32_t> tokens) {
       if (other == kNoBlock) {
         tree_.set_block(node, g, own);
         tree_.hold(node);
-        groups_[static_cast<size_t>(g)].blocks[static_cast<size_t>(own)].node = node;
+        Block& block = groups_[static_cast<size_t>(g)].blocks[static_cast<size_t>(own)];
+        block.node = node;
+        block.salt = at.salt;
       } else if (other != own) {
         hold(g, other);
         release(g, own);
@@ -405,7 +414,7 @@ int32_t KvPool::take(int64_t group_idx) {
 void KvPool::hold(int64_t group_idx, int32_t block) {
   Group& group = groups_[static_cast<size_t>(group_idx)];
   Block& at = group.blocks[static_cast<size_t>(block)];
-  if (at.references++ == 0) unlink_cached(group, block);
+  if (at.references++ == 0) unlink_cached(group_idx, block);
 }
 
 void KvPool::release(int64_t group_idx, int32_t block) {
@@ -423,9 +432,48 @@ void KvPool::release(int64_t group_idx, int32_t block) {
                             : group.blocks[static_cast<size_t>(group.newest)].newer) = block;
   group.newest = block;
   ++group.num_cached;
+  if (!shares_by_salt()) return;
+  link_to_salt(group_idx, block);
+  const SaltList& list = salt_list(group_idx, at.salt);
+  if (list.num_cached <= group.max_cached_of_salt) return;
+  if (is_planted(faults_, PlantedBug::kSaltShareNotKept)) return;
+  evict(group_idx, list.oldest);
+  ++stats_.over_share;
 }
 
-void KvPool::unlink_cached(Group& group, int32_t block) {
+KvPool::SaltList& KvPool::salt_list(int64_t group, int32_t salt) {
+  return salt_lists_[static_cast<size_t>(salt) * groups_.size() + static_cast<size_t>(group)];
+}
+
+void KvPool::link_to_salt(int64_t group, int32_t block) {
+  std::vector<Block>& blocks = groups_[static_cast<size_t>(group)].blocks;
+  Block& at = blocks[static_cast<size_t>(block)];
+  SaltList& list = salt_list(group, at.salt);
+  at.older_of_salt = list.newest;
+  at.newer_of_salt = kNoBlock;
+  (list.newest == kNoBlock ? list.oldest : blocks[static_cast<size_t>(list.newest)].newer_of_salt) =
+      block;
+  list.newest = block;
+  ++list.num_cached;
+}
+
+void KvPool::unlink_from_salt(int64_t group, int32_t block) {
+  std::vector<Block>& blocks = groups_[static_cast<size_t>(group)].blocks;
+  Block& at = blocks[static_cast<size_t>(block)];
+  SaltList& list = salt_list(group, at.salt);
+  (at.older_of_salt == kNoBlock ? list.oldest
+                                : blocks[static_cast<size_t>(at.older_of_salt)].newer_of_salt) =
+      at.newer_of_salt;
+  (at.newer_of_salt == kNoBlock ? list.newest
+                                : blocks[static_cast<size_t>(at.newer_of_salt)].older_of_salt) =
+      at.older_of_salt;
+  at.older_of_salt = at.newer_of_salt = kNoBlock;
+  --list.num_cached;
+}
+
+void KvPool::unlink_cached(int64_t group_idx, int32_t block) {
+  if (shares_by_salt()) unlink_from_salt(group_idx, block);
+  Group& group = groups_[static_cast<size_t>(group_idx)];
   Block& at = group.blocks[static_cast<size_t>(block)];
   (at.older == kNoBlock ? group.oldest : group.blocks[static_cast<size_t>(at.older)].newer) =
       at.newer;
@@ -440,7 +488,7 @@ void KvPool::evict(int64_t group_idx, int32_t block) {
   ENSURE(block != kNoBlock, "no block to evict: a reservation went wrong");
   Group& group = groups_[static_cast<size_t>(group_idx)];
   Block& at = group.blocks[static_cast<size_t>(block)];
-  if (at.references == 0) unlink_cached(group, block);
+  if (at.references == 0) unlink_cached(group_idx, block);
   const uint64_t hash = tree_.path_hash(at.node);
   evicted_[hash & (evicted_.size() - 1)] = hash;
   tree_.set_block(at.node, group_idx, kNoBlock);

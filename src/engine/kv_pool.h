@@ -47,6 +47,8 @@ struct KvPoolOptions {
   int64_t max_sequences = 0;
   int64_t max_model_len = 0;
   bool prefix_caching = true;
+  /// Of each group's blocks that may be cached under one salt: beyond it the salt's own oldest go.
+  double max_salt_share = 1;
   uint64_t hash_key = 0;
   Faults* faults = nullptr;
 };
@@ -57,6 +59,7 @@ struct KvPoolStats {
   int64_t shared_with_owner = 0;  // hits on a block that a running sequence holds
   int64_t merged = 0;             // own blocks given up for equal ones somebody else had computed
   int64_t ran_out = 0;            // reservations refused
+  int64_t over_share = 0;         // evictions because a salt had its share
 };
 
 /// Which sequence holds which KV block. Integers only: it never sees a key or a value.
@@ -126,6 +129,15 @@ class KvPool {
     int32_t node = PrefixTree::kNoNode;  // of the prefix tree, if the block can be found
     int32_t older = kNoBlock;            // in the list of cached blocks
     int32_t newer = kNoBlock;
+    int32_t salt = PrefixTree::kNoNode;  // of a block that can be found: the node of its salt
+    int32_t older_of_salt = kNoBlock;    // in the list of the cached blocks of that salt
+    int32_t newer_of_salt = kNoBlock;
+  };
+  /// The cached blocks of one salt in one group.
+  struct SaltList {
+    int32_t oldest = kNoBlock;
+    int32_t newest = kNoBlock;
+    int64_t num_cached = 0;
   };
   struct Group {
     KvGroupSize size;
@@ -134,12 +146,14 @@ class KvPool {
     int32_t oldest = kNoBlock;  // of the cached ones
     int32_t newest = kNoBlock;
     int64_t num_cached = 0;
+    int64_t max_cached_of_salt = 0;
   };
   struct Slot {
     bool open = false;
     bool findable = false;  // full blocks go into the tree
     int32_t node = PrefixTree::kNoNode;
-    int64_t num_full = 0;  // blocks of the path that `node` stands for
+    int32_t salt = PrefixTree::kNoNode;  // the node of its salt, which `node` is or lies below
+    int64_t num_full = 0;                // blocks of the path that `node` stands for
   };
 
   const KvGroupSize& size_of(int64_t group) const {
@@ -164,7 +178,12 @@ class KvPool {
   void hold(int64_t group, int32_t block);
   void release(int64_t group, int32_t block);
   void evict(int64_t group, int32_t block);
-  void unlink_cached(Group& group, int32_t block);
+  void unlink_cached(int64_t group, int32_t block);
+  bool shares_by_salt() const { return !salt_lists_.empty(); }
+  SaltList& salt_list(int64_t group, int32_t salt);
+  void link_to_salt(int64_t group, int32_t block);
+  void unlink_from_salt(int64_t group, int32_t block);
+  std::optional<std::string> check_salts(int64_t group) const;
 
   Faults* faults_;
   bool prefix_caching_;
@@ -175,6 +194,9 @@ class KvPool {
   std::vector<int32_t> tables_;      // [slots, groups, stride]
   std::vector<int64_t> table_ends_;  // [slots, groups] entries in use, those given up included
   PrefixTree tree_;
+  /// [nodes, groups], of use where the node is that of a salt; empty if a salt may have all. A
+  /// list that holds a block keeps its node alive, so a new node always finds an empty one.
+  std::vector<SaltList> salt_lists_;
   std::vector<int32_t> path_;  // scratch: the nodes of a match
   /// Path hashes of evicted blocks, each at its own place: only to explain misses.
   std::vector<uint64_t> evicted_;

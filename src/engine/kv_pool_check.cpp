@@ -63,6 +63,8 @@ std::optional<std::string> KvPool::check() const {
                  " are listed");
     }
 
+    if (const auto wrong = check_salts(g)) return wrong;
+
     for (int32_t block = 0; block < total; ++block) {
       const Block& at = group.blocks[static_cast<size_t>(block)];
       const int32_t count = named[static_cast<size_t>(block)];
@@ -103,6 +105,44 @@ std::optional<std::string> KvPool::check() const {
   }
   if (num_nodes != tree_.num_nodes()) return cat("the prefix tree lost count of its nodes");
   return std::nullopt;
+}
+
+/// The lists of cached blocks by salt: all of them are in one, that of their own salt, and none is
+/// longer than a salt's share.
+std::optional<std::string> KvPool::check_salts(int64_t g) const {
+  if (!shares_by_salt()) return std::nullopt;
+  const Group& group = groups_[static_cast<size_t>(g)];
+  int64_t num_listed = 0;
+  for (int32_t node = 0; node < tree_.max_nodes(); ++node) {
+    const SaltList& list =
+        salt_lists_[static_cast<size_t>(node) * groups_.size() + static_cast<size_t>(g)];
+    if (list.num_cached > group.max_cached_of_salt) {
+      return cat(list.num_cached, " blocks of group ", g, " are cached under one salt, ",
+                 group.max_cached_of_salt, " may be");
+    }
+    int64_t length = 0;
+    int32_t older = kNoBlock;
+    for (int32_t block = list.oldest; block != kNoBlock;) {
+      const Block& at = group.blocks[static_cast<size_t>(block)];
+      if (++length > group.num_cached || at.older_of_salt != older || at.salt != node ||
+          at.references > 0) {
+        return cat("the list of cached blocks of salt node ", node, " is broken");
+      }
+      int32_t above = at.node;
+      while (above != node && above != PrefixTree::kRoot) above = tree_.parent(above);
+      if (above != node) return cat("block ", block, " lies not below the node of its salt");
+      older = block;
+      block = at.newer_of_salt;
+    }
+    if (length != list.num_cached || list.newest != older) {
+      return cat("salt node ", node, " counts ", list.num_cached, " cached blocks, ", length,
+                 " are listed");
+    }
+    num_listed += length;
+  }
+  if (num_listed == group.num_cached) return std::nullopt;
+  return cat("group ", g, " has ", group.num_cached, " cached blocks, ", num_listed,
+             " are listed by salt");
 }
 
 int64_t KvPool::num_findable(int64_t group) const {

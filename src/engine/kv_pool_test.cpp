@@ -275,6 +275,39 @@ TEST(KvPool, StaysSoundThroughRandomUse) {
   }
 }
 
+TEST(KvPool, SaltKeepsToItsShareOfTheCacheAndLosesItsOwnOldest) {
+  KvPool pool({.groups = {{.num_blocks = 12}},
+               .max_sequences = 2,
+               .max_model_len = 128,
+               .max_salt_share = 0.5});
+  const auto answer = [&](int32_t start, std::string_view salt) {
+    std::vector<int32_t> tokens(96);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = start + static_cast<int32_t>(i);
+    pool.open(0, tokens, salt, 95);
+    EXPECT_TRUE(pool.reserve(0, 96, 96));
+    pool.commit(0, tokens, 96);
+    pool.close(0);
+    EXPECT_EQ(pool.check(), std::nullopt);
+  };
+  const auto found = [&](int32_t start, std::string_view salt) {
+    std::vector<int32_t> tokens(97);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = start + static_cast<int32_t>(i);
+    const int64_t cached = pool.open(1, tokens, salt, 96).tokens;
+    pool.close(1);
+    return cached;
+  };
+  answer(0, "modest");
+  for (int32_t i = 1; i <= 3; ++i) answer(1'000 * i, "greedy");
+  EXPECT_EQ(pool.num_cached(0), 3 + 6);
+  EXPECT_EQ(found(0, "modest"), 96);
+  EXPECT_EQ(found(3'000, "greedy"), 96);
+  EXPECT_EQ(found(1'000, "greedy"), 0);
+  answer(4'000, "");
+  EXPECT_EQ(pool.num_cached(0), 12);
+  EXPECT_EQ(found(0, "modest"), 96);
+  EXPECT_EQ(pool.check(), std::nullopt);
+}
+
 TEST(KvPool, NothingIsFoundAfterPrefixesAreForgottenAndHoldersKeepTheirs) {
   KvPool pool({.groups = {{.num_blocks = 8}, {.num_blocks = 8, .window = 40}},
                .max_sequences = 3,

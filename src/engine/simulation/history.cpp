@@ -520,6 +520,7 @@ void History::count_events() {
   events.dropped_results = engine.dropped_ranges;
   events.static_histories = options_.static_scheduling ? 1 : 0;
   events.histories_without_cache = options_.no_kv_cache ? 1 : 0;
+  events.evictions_over_share = pool.over_share;
   events.prefix_cache_resets = engine.prefix_cache_resets;
   events.contested_admissions = admissions_.num_contested();
   trace({4, static_cast<uint64_t>(outcome_.steps), static_cast<uint64_t>(pool.evictions)});
@@ -557,6 +558,7 @@ constexpr std::pair<std::string_view, int64_t RareEvents::*> kCounters[] = {
     {"static_histories", &RareEvents::static_histories},
     {"histories_without_cache", &RareEvents::histories_without_cache},
     {"paced_steps", &RareEvents::paced_steps},
+    {"evictions_over_share", &RareEvents::evictions_over_share},
     {"prefix_cache_resets", &RareEvents::prefix_cache_resets},
     {"resets_while_some_run", &RareEvents::resets_while_some_run},
     {"waits_taken_off", &RareEvents::waits_taken_off},

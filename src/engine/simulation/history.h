@@ -39,6 +39,7 @@ struct RareEvents {
   int64_t static_histories = 0;
   int64_t histories_without_cache = 0;
   int64_t paced_steps = 0;  // with fewer prompt tokens than there are and fit
+  int64_t evictions_over_share = 0;
   int64_t prefix_cache_resets = 0;
   int64_t resets_while_some_run = 0;  // with blocks that could be found
   int64_t waits_taken_off = 0;        // requests with time in their account for that

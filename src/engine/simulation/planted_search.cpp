@@ -33,6 +33,7 @@ constexpr NamedBug kBugs[] = {
     {"queue-order-after-preempt", PlantedBug::kQueueOrderAfterPreempt},
     {"reservation-kept-on-cancel", PlantedBug::kReservationKeptOnCancel},
     {"reset-forgets-running-ones", PlantedBug::kResetForgetsRunningOnes},
+    {"salt-share-not-kept", PlantedBug::kSaltShareNotKept},
     {"time-taken-off-is-lost", PlantedBug::kTimeTakenOffIsLost},
     {"window-frees-one-block-early", PlantedBug::kWindowFreesOneBlockEarly},
 };

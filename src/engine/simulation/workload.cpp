@@ -146,6 +146,7 @@ EngineOptions draw_options(Draws& draws) {
   options.max_tenants = draws.between(1, 3);
   options.max_live_requests = draws.chance(10) ? 4 : INT64_MAX;
   options.max_live_tokens = draws.chance(10) ? 2 * options.max_model_len : INT64_MAX;
+  options.max_salt_share = draws.chance(25) ? 0.1 * static_cast<double>(draws.below(8)) : 1;
   options.seed = 1;
   options.hash_key = static_cast<uint64_t>(draws.below(INT64_MAX));
   return options;
