@@ -242,7 +242,8 @@ Result<RequestId> Engine::submit(Request request) {
   const int64_t max_new = std::min(request.max_tokens, options_.max_model_len - num_prompt);
   RETURN_IF_ERROR(take_place(num_prompt + max_new));
   const RequestId id = next_id_.fetch_add(1);
-  const uint64_t seed = request.sampling.seed.value_or(random_bits(options_.seed, id, 1));
+  const RequestId stream = is_planted(options_.faults, PlantedBug::kSeedShared) ? 0 : id;
+  const uint64_t seed = request.sampling.seed.value_or(random_bits(options_.seed, stream, 1));
   auto sequence = std::make_unique<Sequence>(id, std::move(request), max_new, seed);
   sequence->result.timing.submitted_ns = std::max(clock_.now_ns(), sequence->request.not_before_ns);
   sequence->accounted_until_ns = sequence->result.timing.submitted_ns;
@@ -538,7 +539,9 @@ void Engine::append_token(Sequence& sequence, int32_t token_id, int64_t now_ns) 
     reason = FinishReason::kStop;
     is_end = true;
   } else {
-    if (request.watcher != nullptr) {
+    const bool misses =
+        index == 0 && is_planted(options_.faults, PlantedBug::kWatcherMissesFirstToken);
+    if (request.watcher != nullptr && !misses) {
       if (std::optional<std::string> stop = request.watcher->on_token(token_id, index + 1)) {
         reason = FinishReason::kStop;
         result.stop_reason = std::move(*stop);

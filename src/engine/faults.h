@@ -4,8 +4,8 @@
 
 namespace quern {
 
-/// A bug of the pool or the scheduler that can be switched on: the simulation is worth something
-/// only if it finds each of them. Nothing but the simulation sets one.
+/// A bug of the pool, the scheduler or the engine that can be switched on: the simulation is worth
+/// something only if it finds each of them. Nothing but the simulation sets one.
 enum class PlantedBug {
   kNone,
   kDoubleFreeOnCancelInPrefill,
@@ -28,6 +28,8 @@ enum class PlantedBug {
   kTimeTakenOffIsLost,
   kResetForgetsRunningOnes,
   kSaltShareNotKept,
+  kWatcherMissesFirstToken,
+  kSeedShared,
 };
 
 /// A place where the simulation may make something rare happen.

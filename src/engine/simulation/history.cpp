@@ -189,6 +189,9 @@ void History::submit(Client& client) {
   if (!has_room) fail("a request was accepted beyond what may be live");
   client.id = *id;
   client.accepted = true;
+  // One that names no seed gets one of its own, which the engine's seed and its number give.
+  client.answer = answer_alone(
+      client, client.request.sampling.seed.value_or(random_bits(options_.seed, *id, 1)), options_);
   by_id_[*id] = &client;
   ++outcome_.requests;
 }

@@ -34,7 +34,9 @@ constexpr NamedBug kBugs[] = {
     {"reservation-kept-on-cancel", PlantedBug::kReservationKeptOnCancel},
     {"reset-forgets-running-ones", PlantedBug::kResetForgetsRunningOnes},
     {"salt-share-not-kept", PlantedBug::kSaltShareNotKept},
+    {"seed-shared", PlantedBug::kSeedShared},
     {"time-taken-off-is-lost", PlantedBug::kTimeTakenOffIsLost},
+    {"watcher-misses-first-token", PlantedBug::kWatcherMissesFirstToken},
     {"window-frees-one-block-early", PlantedBug::kWindowFreesOneBlockEarly},
 };
 

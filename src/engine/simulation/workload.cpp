@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/simulation/hash_executor.h"
+#include "engine/stop_matcher.h"
 
 namespace quern {
 
@@ -20,16 +21,35 @@ class StopAfter final : public TokenWatcher {
   int64_t count_;
 };
 
+/// One letter a token.
+char text_of(int32_t token_id) { return static_cast<char>('A' + token_id); }
+
+class StopAtText final : public TokenWatcher {
+ public:
+  explicit StopAtText(const std::string& stop) : matcher_({stop}) {}
+  std::optional<std::string> on_token(int32_t token_id, int64_t) override {
+    const char letter = text_of(token_id);
+    matcher_.push({&letter, 1});
+    if (const auto stop = matcher_.stopped_by()) return std::string(*stop);
+    return std::nullopt;
+  }
+
+ private:
+  StopMatcher matcher_;
+};
+
 std::vector<int32_t> random_tokens(Draws& draws, int64_t count, int64_t vocab_size) {
   std::vector<int32_t> tokens(static_cast<size_t>(count));
   for (int32_t& token : tokens) token = static_cast<int32_t>(draws.below(vocab_size));
   return tokens;
 }
 
-/// The answer by the rules, from the model itself: no cache, no batch, no scheduler.
+}  // namespace
+
 SoloAnswer answer_alone(const Client& client, uint64_t seed, const EngineOptions& options) {
   const Request& request = client.request;
   SoloAnswer answer;
+  std::string text;
   uint64_t prefix = HashExecutor::kEmptyPrefix;
   answer.prefixes.push_back(prefix);
   for (const int32_t token : request.prompt) {
@@ -67,8 +87,29 @@ SoloAnswer answer_alone(const Client& client, uint64_t seed, const EngineOptions
       answer.stop_reason = std::string("enough");
       break;
     }
+    text += text_of(token);
+    if (!client.stop_text.empty() && text.ends_with(client.stop_text)) {
+      answer.finish_reason = FinishReason::kStop;
+      answer.stop_reason = client.stop_text;
+      break;
+    }
   }
   return answer;
+}
+
+namespace {
+
+/// Some of the tokens that the answer would have, as a stop string: it spans several steps.
+void draw_stop_text(Draws& draws, Client& client, const EngineOptions& options) {
+  const SoloAnswer answer = answer_alone(client, client.request.sampling.seed.value_or(0), options);
+  const auto length = static_cast<int64_t>(answer.token_ids.size());
+  const int64_t first = draws.chance(40) ? 0 : draws.below(length + 1);
+  const int64_t end = std::min(length, first + draws.between(1, 3));
+  for (int64_t i = first; i < end; ++i) {
+    client.stop_text += text_of(answer.token_ids[static_cast<size_t>(i)]);
+  }
+  if (client.stop_text.empty()) return;
+  client.request.watcher = std::make_shared<StopAtText>(client.stop_text);
 }
 
 void draw_sampling(Draws& draws, Request& request, int64_t vocab_size) {
@@ -81,7 +122,7 @@ void draw_sampling(Draws& draws, Request& request, int64_t vocab_size) {
   }
   if (draws.chance(15)) sampling.repetition_penalty = 1.3f;
   if (draws.chance(10)) sampling.frequency_penalty = 0.5f;
-  sampling.seed = static_cast<uint64_t>(draws.below(1'000));
+  if (draws.chance(70)) sampling.seed = static_cast<uint64_t>(draws.below(1'000));
   if (draws.chance(15)) request.logprobs = static_cast<int32_t>(draws.below(4));
   if (draws.chance(10)) request.logits_hash = true;
   if (draws.chance(20)) {
@@ -200,6 +241,8 @@ std::vector<Client> draw_clients(Draws& draws, const EngineOptions& options) {
     if (draws.chance(15)) {
       client.stop_after = draws.between(1, 20);
       request.watcher = std::make_shared<StopAfter>(client.stop_after);
+    } else if (draws.chance(10)) {
+      draw_stop_text(draws, client, options);
     }
     if (draws.chance(15)) request.not_before_ns = draws.below(200) * 1'000'000;
 
@@ -209,7 +252,6 @@ std::vector<Client> draw_clients(Draws& draws, const EngineOptions& options) {
     while (draws.chance(18)) client.cancel_after.push_back(draws.below(40));
     client.cancels_in_flight = draws.chance(50);
     if (draws.chance(5)) spoil(draws, client, options);
-    if (client.is_valid) client.answer = answer_alone(client, *request.sampling.seed, options);
   }
   return clients;
 }

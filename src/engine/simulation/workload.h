@@ -37,6 +37,7 @@ struct SoloAnswer {
 struct Client {
   Request request;
   int64_t stop_after = 0;  // its watcher ends the answer there; 0: it has none
+  std::string stop_text;   // its watcher ends the answer with it; empty: it has none
   bool is_valid = true;
   int64_t submit_round = 0;
   bool submits_in_flight = false;     // between the two halves of a step
@@ -53,6 +54,9 @@ struct Client {
   int64_t due_step = -1;
   int64_t step_limit = 0;
 };
+
+/// The answer by the rules, from the model itself: no cache, no batch, no scheduler.
+SoloAnswer answer_alone(const Client& client, uint64_t seed, const EngineOptions& options);
 
 EngineOptions draw_options(Draws& draws);
 std::vector<Client> draw_clients(Draws& draws, const EngineOptions& options);
