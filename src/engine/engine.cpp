@@ -87,7 +87,8 @@ int64_t engine_bytes(const EngineOptions& options) {
                           .max_sequences = options.max_num_seqs,
                           .max_wanted_rows = options.max_wanted_rows},
                          static_cast<int64_t>(options.kv_groups.size()), table_blocks) +
-         WaitingLine::bytes(options.max_tenants) + StepPacer::bytes(options.max_num_seqs);
+         WaitingLine::bytes(options.max_tenants) + StepPacer::bytes(options.max_num_seqs) +
+         SequenceIndex::bytes();
 }
 
 Result<std::unique_ptr<Engine>> Engine::make(Executor& executor, EngineOptions options,
@@ -292,6 +293,7 @@ void Engine::take_inbox() {
 
 void Engine::accept(std::unique_ptr<Sequence> sequence) {
   ++stats_.accepted;
+  live_.add(*sequence);
   const int64_t due = sequence->request.not_before_ns;
   Sequence* later =
       nullptr;  // who becomes due after it; looked for from the end, where it mostly is
@@ -316,13 +318,12 @@ void Engine::queue_what_is_due() {
 }
 
 void Engine::cancel_now(RequestId id) {
-  if (Sequence* pending = pending_.find(id); pending != nullptr) {
-    ++stats_.cancelled_pending;
-    finish(pending_.remove(*pending), FinishReason::kCancelled);
-    return;
-  }
-  Sequence* sequence = scheduler_.find(id);
+  Sequence* sequence = live_.find(id);
   if (sequence == nullptr) return;  // it has ended, or never was
+  if (sequence->state == SequenceState::kPending) {
+    ++stats_.cancelled_pending;
+    return finish(pending_.remove(*sequence), FinishReason::kCancelled);
+  }
   if (sequence->state == SequenceState::kWaiting) {
     ++stats_.cancelled_waiting;
   } else {
@@ -569,6 +570,7 @@ void Engine::append_token(Sequence& sequence, int32_t token_id, int64_t now_ns) 
 }
 
 void Engine::finish(std::unique_ptr<Sequence> sequence, FinishReason reason) {
+  live_.remove(*sequence);
   RequestResult& result = sequence->result;
   RequestTiming& timing = result.timing;
   timing.finished_ns = clock_.now_ns();

@@ -134,6 +134,7 @@ class Engine {
   Scheduler scheduler_;
   StepPacer pacer_;
   Sampler sampler_;
+  SequenceIndex live_;     // all of which the engine's thread knows
   SequenceQueue pending_;  // by the time they are due
   uint64_t next_order_ = 1;
   bool in_flight_ = false;

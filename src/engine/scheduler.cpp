@@ -49,11 +49,6 @@ Sequence* Scheduler::owner(const StepRange& range) const {
   return slot.generation == range.generation ? slot.sequence : nullptr;
 }
 
-Sequence* Scheduler::find(RequestId id) const {
-  Sequence* found = running_.find(id);
-  return found != nullptr ? found : waiting_.find(id);
-}
-
 void Scheduler::take_slot(Sequence& sequence) {
   sequence.slot = free_slots_.back();
   free_slots_.pop_back();

@@ -64,7 +64,6 @@ class Scheduler {
   /// Starts a running sequence over: the mode without a KV cache.
   void restart(Sequence& sequence);
 
-  Sequence* find(RequestId id) const;
   const WaitingLine& waiting() const { return waiting_; }
   const SequenceQueue& running() const { return running_; }
   bool empty() const { return waiting_.empty() && running_.empty(); }

@@ -63,11 +63,23 @@ std::unique_ptr<Sequence> SequenceQueue::remove(Sequence& sequence) {
   return std::unique_ptr<Sequence>(&sequence);
 }
 
-Sequence* SequenceQueue::find(RequestId id) const {
-  for (Sequence* at = front_; at != nullptr; at = at->next) {
-    if (at->result.id == id) return at;
-  }
-  return nullptr;
+void SequenceIndex::add(Sequence& sequence) {
+  Sequence*& first = buckets_[bucket_of(sequence.result.id)];
+  sequence.next_in_bucket = first;
+  first = &sequence;
+}
+
+void SequenceIndex::remove(Sequence& sequence) {
+  Sequence** link = &buckets_[bucket_of(sequence.result.id)];
+  while (*link != nullptr && *link != &sequence) link = &(*link)->next_in_bucket;
+  ENSURE(*link != nullptr, "request ", sequence.result.id, " is not among the live ones");
+  *link = sequence.next_in_bucket;
+}
+
+Sequence* SequenceIndex::find(RequestId id) const {
+  Sequence* at = buckets_[bucket_of(id)];
+  while (at != nullptr && at->result.id != id) at = at->next_in_bucket;
+  return at;
 }
 
 }  // namespace quern

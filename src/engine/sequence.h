@@ -73,6 +73,7 @@ struct Sequence {
 
   Sequence* previous = nullptr;  // in its SequenceQueue
   Sequence* next = nullptr;
+  Sequence* next_in_bucket = nullptr;  // of SequenceIndex
 };
 
 /// A list that owns its sequences and takes no memory to hold them.
@@ -92,12 +93,28 @@ class SequenceQueue {
   /// Puts it before `next`, at the end if that is null.
   void insert(std::unique_ptr<Sequence> sequence, Sequence* next);
   std::unique_ptr<Sequence> remove(Sequence& sequence);
-  Sequence* find(RequestId id) const;
 
  private:
   Sequence* front_ = nullptr;
   Sequence* back_ = nullptr;
   int64_t size_ = 0;
+};
+
+/// Finds a sequence by its id, however many there are, and takes no memory to hold them. Ids count
+/// up, so their low bits spread the live ones evenly.
+class SequenceIndex {
+ public:
+  SequenceIndex() : buckets_(kBuckets) {}
+  void add(Sequence& sequence);
+  void remove(Sequence& sequence);
+  Sequence* find(RequestId id) const;
+  static constexpr int64_t bytes() { return kBuckets * static_cast<int64_t>(sizeof(Sequence*)); }
+
+ private:
+  static constexpr int64_t kBuckets = 4096;
+  static size_t bucket_of(RequestId id) { return static_cast<size_t>(id % kBuckets); }
+
+  std::vector<Sequence*> buckets_;
 };
 
 }  // namespace quern

@@ -69,13 +69,19 @@ TEST(Engine, StepAllocatesNothing) {
                                         .max_num_seqs = 6,
                                         .max_num_batched_tokens = 48,
                                         .max_wanted_rows = 6,
-                                        .kv_groups = groups},
+                                        .kv_groups = groups,
+                                        .max_step_stretch = 1.4,
+                                        .max_tenants = 3,
+                                        .max_salt_share = 0.4},
                                        sink))
                     .value();
   for (int32_t i = 0; i < 20; ++i) {
     Request request;
     for (int32_t t = 0; t < 20 + 11 * i; ++t) request.prompt.push_back((i + t) % kVocab);
     request.max_tokens = 60;
+    request.priority = i % 4;
+    request.tenant = static_cast<uint32_t>(i % 3);
+    request.cache_salt = i % 2 == 0 ? "" : "somebody";
     request.logprobs = 5;
     request.prompt_logprobs = i % 5 == 4 ? std::optional(2) : std::nullopt;
     request.logits_hash = true;
@@ -91,7 +97,8 @@ TEST(Engine, StepAllocatesNothing) {
   }
   // From the very first step on: admission, prefill, decoding, preemption, eviction, the end.
   counting = true;
-  while (engine->step()) {
+  for (int64_t step = 0; engine->step(); ++step) {
+    if (step == 100) engine->reset_prefix_cache();
   }
   counting = false;
   EXPECT_EQ(sink.finished, 20);

@@ -89,13 +89,6 @@ Sequence* WaitingLine::next() const {
   return best;
 }
 
-Sequence* WaitingLine::find(RequestId id) const {
-  for (const SequenceQueue& queue : queues_) {
-    if (Sequence* found = queue.find(id); found != nullptr) return found;
-  }
-  return nullptr;
-}
-
 void WaitingLine::charge(uint32_t tenant, int64_t service) { tenants_[tenant].served += service; }
 
 }  // namespace quern

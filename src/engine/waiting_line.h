@@ -40,7 +40,6 @@ class WaitingLine {
   std::unique_ptr<Sequence> remove(Sequence& sequence);
   /// Null if nobody waits.
   Sequence* next() const;
-  Sequence* find(RequestId id) const;
   void charge(uint32_t tenant, int64_t service);
 
   int64_t size() const { return size_; }

@@ -18,6 +18,7 @@ namespace quern {
 namespace {
 
 constexpr int64_t kMaxRounds = 20'000;
+constexpr int64_t kClockJump = 3'600'000'000'000;  // the machine slept for an hour
 
 /// Moves on a little whenever somebody looks at it, as time does.
 class VirtualClock final : public Clock {
@@ -134,6 +135,7 @@ HistoryOutcome History::run() {
   for (; !outcome_.violation && !(all_sent() && engine_->idle()); ++round_) {
     if (round_ > kMaxRounds) fail("no end in sight");
     clock_.now += draws_.below(4) * 1'000'000;
+    if (with_faults_ && draws_.chance(1)) clock_.now += kClockJump;
     clients_act(Moment::kBetweenSteps);
     note_who_is_due();
     admissions_.before(engine_->scheduler());
@@ -147,14 +149,15 @@ HistoryOutcome History::run() {
       clock_.now += draws_.below(3) * 1'000'000;
       engine_->complete();
       if (resets) check_reset();
+      check_invariants();
       check_snapshot();
     } else {
       if (may_reset_ && draws_.chance(2)) engine_->reset_prefix_cache();
       check_snapshot();
       clients_act(Moment::kInFlight);
       clock_.now += 10'000'000;
+      check_invariants();
     }
-    check_invariants();
     check_liveness();
   }
   if (!outcome_.violation) check_end();
