@@ -14,7 +14,7 @@ constexpr double kCostShare = 0.6;
 constexpr int64_t kFreshSteps = 48;
 constexpr int64_t kStepsBetweenMeasurements = 16;
 /// Steps after which what was measured is dropped for the first new measurement.
-constexpr int64_t kForgottenSteps = 4 * kFreshSteps;
+constexpr int64_t kForgottenSteps = 6 * kFreshSteps;
 
 }  // namespace
 
@@ -60,7 +60,7 @@ int64_t StepPacer::budget(int64_t num_decoding) {
     return last_budget_ = 0;
   }
   const double room_ns = (options_.max_stretch - 1) * decode_ns(num_decoding);
-  const RecentValues<9>& costs = token_ns_.empty() ? alone_token_ns_ : token_ns_;
+  const RecentValues<15>& costs = token_ns_.empty() ? alone_token_ns_ : token_ns_;
   double tokens = static_cast<double>(kFloor);
   if (!costs.empty()) {
     // Not by leaps: what twice as many cost is to be measured before four times as many are given.

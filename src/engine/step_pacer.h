@@ -72,7 +72,7 @@ class StepPacer {
  private:
   /// Steps without prompt tokens of one number of decoding sequences.
   struct DecodeSteps {
-    RecentValues<3> ns;
+    RecentValues<5> ns;
     int64_t last_step = 0;  // when the last one was
   };
 
@@ -80,9 +80,9 @@ class StepPacer {
 
   StepPacerOptions options_;
   std::vector<DecodeSteps> decode_steps_;  // [max_sequences + 1]
-  RecentValues<9> token_ns_;               // that each prompt token added
-  RecentValues<9> token_counts_;           // of the same steps
-  RecentValues<9> alone_token_ns_;  // of steps in which nobody decodes; until there is better
+  RecentValues<15> token_ns_;              // that each prompt token added
+  RecentValues<15> token_counts_;          // of the same steps
+  RecentValues<15> alone_token_ns_;  // of steps in which nobody decodes; until there is better
   int64_t num_steps_ = 0;
   int64_t last_measured_step_ = 0;  // that was given no prompt tokens
   int64_t last_budget_ = 0;

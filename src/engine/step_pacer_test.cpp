@@ -100,7 +100,7 @@ TEST(StepPacer, NoiseAndSlowStepsDoNotMoveIt) {
   Machine machine{.noise = 0.08, .slow = 0.03};
   decode(pacer, machine, 8, 100, 20);
   const Prefill seen = prefill(pacer, machine, 8, 120, 30'000);
-  EXPECT_LT(seen.over * 4, seen.settled);  // the bound is met in the middle, not at the edge
+  EXPECT_LT(seen.over * 10, seen.settled);  // the bound is met in the middle, not at the edge
   EXPECT_LT(seen.steps, 600);
   EXPECT_GT(seen.steps, 200);
 }
