@@ -50,6 +50,13 @@ class Ignore final : public EventSink {
   int64_t finished = 0;
 };
 
+/// So that what the pacer learns, and with it the run, is always the same.
+class SteadyPace final : public Clock {
+ public:
+  int64_t now_ns() const override { return now += 1'000; }
+  mutable int64_t now = 0;
+};
+
 TEST(Engine, StepAllocatesNothing) {
 #ifdef QUERN_FOREIGN_ALLOCATOR
   (void)take;
@@ -63,6 +70,7 @@ TEST(Engine, StepAllocatesNothing) {
                          .max_batched_tokens = 48,
                          .max_wanted_rows = 6});
   Ignore sink;
+  SteadyPace clock;
   auto engine = std::move(Engine::make(executor,
                                        {.vocab_size = kVocab,
                                         .max_model_len = 400,
@@ -73,7 +81,7 @@ TEST(Engine, StepAllocatesNothing) {
                                         .max_step_stretch = 1.4,
                                         .max_tenants = 3,
                                         .max_salt_share = 0.4},
-                                       sink))
+                                       sink, clock))
                     .value();
   for (int32_t i = 0; i < 20; ++i) {
     Request request;

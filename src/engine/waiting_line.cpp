@@ -4,6 +4,16 @@
 
 namespace quern {
 
+namespace {
+
+bool goes_before(const Sequence& one, const Sequence& other) {
+  return one.request.priority != other.request.priority
+             ? one.request.priority < other.request.priority
+             : one.order < other.order;
+}
+
+}  // namespace
+
 WaitingLine::WaitingLine(int64_t max_tenants, const Faults* faults)
     : faults_(faults),
       tenants_(static_cast<size_t>(max_tenants)),
@@ -15,36 +25,29 @@ int64_t WaitingLine::bytes(int64_t max_tenants) {
 
 void WaitingLine::add(std::unique_ptr<Sequence> sequence) {
   const uint32_t tenant = sequence->request.tenant;
-  if (queues_[tenant].empty()) lift(tenant);
-  insert(std::move(sequence));
-}
-
-void WaitingLine::put_back(std::unique_ptr<Sequence> sequence) {
-  SequenceQueue& queue = queues_[sequence->request.tenant];
-  if (is_planted(faults_, PlantedBug::kQueueOrderAfterPreempt)) {
-    ++size_;
-    queue.push_back(std::move(sequence));
-  } else if (is_planted(faults_, PlantedBug::kPriorityLostOnPreempt)) {
-    ++size_;
-    queue.push_front(std::move(sequence));
-  } else {
-    insert(std::move(sequence));
-  }
-}
-
-void WaitingLine::insert(std::unique_ptr<Sequence> sequence) {
-  SequenceQueue& queue = queues_[sequence->request.tenant];
-  const auto goes_before = [&](const Sequence& other) {
-    return sequence->request.priority != other.request.priority
-               ? sequence->request.priority < other.request.priority
-               : sequence->order < other.order;
-  };
-  Sequence* later = nullptr;  // looked for from the end, where it mostly is
-  for (Sequence* at = queue.back(); at != nullptr && goes_before(*at); at = at->previous) {
+  SequenceQueue& queue = queues_[tenant];
+  if (queue.empty()) lift(tenant);
+  Sequence* later = nullptr;  // looked for from the end, where who has just come mostly stands
+  for (Sequence* at = queue.back(); at != nullptr && goes_before(*sequence, *at);
+       at = at->previous) {
     later = at;
   }
   queue.insert(std::move(sequence), later);
   ++size_;
+}
+
+void WaitingLine::put_back(std::unique_ptr<Sequence> sequence) {
+  SequenceQueue& queue = queues_[sequence->request.tenant];
+  ++size_;
+  if (is_planted(faults_, PlantedBug::kQueueOrderAfterPreempt)) {
+    return queue.push_back(std::move(sequence));
+  }
+  if (is_planted(faults_, PlantedBug::kPriorityLostOnPreempt)) {
+    return queue.push_front(std::move(sequence));
+  }
+  Sequence* later = queue.front();  // from the front, for it came before all of its priority
+  while (later != nullptr && !goes_before(*sequence, *later)) later = later->next;
+  queue.insert(std::move(sequence), later);
 }
 
 std::unique_ptr<Sequence> WaitingLine::remove(Sequence& sequence) {

@@ -52,7 +52,6 @@ class WaitingLine {
 
  private:
   void lift(uint32_t tenant);
-  void insert(std::unique_ptr<Sequence> sequence);
 
   const Faults* faults_;
   std::vector<Tenant> tenants_;
