@@ -817,15 +817,18 @@ TEST(Engine, AnswersRequestsFromManyThreads) {
   std::atomic<int> submitting = 2;
   const auto client = [&](int32_t who) {
     for (int i = 0; i < kEach; ++i) {
-      const RequestId id =
-          engine->submit(greedy_request(prompt_of(5 + i % 60, who), 1 + i % 9)).value();
+      Request request = greedy_request(prompt_of(5 + i % 60, who), 1 + i % 9);
+      request.tenant = static_cast<uint32_t>(who);
+      request.priority = i % 3;
+      const RequestId id = engine->submit(std::move(request)).value();
       if (i % 3 == 0) engine->cancel(id);
     }
     submitting.fetch_sub(1);
   };
   std::thread first(client, 1), second(client, 2);
   std::thread watcher([&] {
-    while (submitting.load() > 0) {
+    for (int look = 1; submitting.load() > 0; ++look) {
+      if (look % 20 == 0) engine->reset_prefix_cache();
       const EngineSnapshot seen = engine->snapshot();
       EXPECT_LE(seen.num_running, 8);
       for (const SequenceView& view : engine->sequences()) EXPECT_GE(view.prompt_tokens, 5);
@@ -839,6 +842,11 @@ TEST(Engine, AnswersRequestsFromManyThreads) {
   second.join();
   watcher.join();
   EXPECT_EQ(answers.finished.size(), 2u * kEach);
+  EXPECT_EQ(engine->load().tokens(), 0);
+  for (const auto& [id, result] : answers.finished) {
+    const RequestTiming& timing = result.timing;
+    EXPECT_EQ(timing.accounted_ns(), timing.finished_ns - timing.submitted_ns);
+  }
   EXPECT_EQ(executor.violation(), std::nullopt);
 }
 
