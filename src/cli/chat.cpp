@@ -4,11 +4,12 @@
 #include <iostream>
 
 #include "cli/commands.h"
-#include "cli/generation.h"
 #include "cli/load_flags.h"
 #include "cli/model_argument.h"
 #include "cli/output.h"
+#include "cli/request_flags.h"
 #include "cli/run.h"
+#include "llm/prompter.h"
 
 namespace quern {
 

@@ -2,10 +2,10 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "cli/generation.h"
 #include "cli/load_flags.h"
 #include "cli/model_argument.h"
 #include "cli/output.h"
+#include "llm/prompter.h"
 
 namespace quern {
 

@@ -6,11 +6,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/answer_json.h"
-#include "cli/generation.h"
 #include "cli/load_flags.h"
 #include "cli/model_argument.h"
 #include "cli/output.h"
+#include "cli/request_flags.h"
 #include "cli/run.h"
+#include "llm/prompter.h"
 
 namespace quern {
 

@@ -11,11 +11,12 @@
 #include "base/memory.h"
 #include "cli/answer_json.h"
 #include "cli/commands.h"
-#include "cli/generation.h"
 #include "cli/load_flags.h"
 #include "cli/model_argument.h"
 #include "cli/output.h"
 #include "cli/prompts_file.h"
+#include "cli/request_flags.h"
+#include "llm/prompter.h"
 
 namespace quern {
 

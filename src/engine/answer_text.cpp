@@ -3,7 +3,7 @@
 namespace quern {
 
 AnswerText::AnswerText(Tokenizer tokenizer, std::span<const int32_t> prompt, Options options)
-    : detokenizer_(std::move(tokenizer), SkipSpecial::kYes, prompt),
+    : detokenizer_(std::move(tokenizer), options.skip, prompt),
       matcher_(std::move(options.stop)),
       min_tokens_(options.min_tokens),
       on_text_(std::move(options.on_text)) {}

@@ -15,12 +15,14 @@
 
 namespace quern {
 
-/// The text of an answer as it comes: special and end tokens left out, never a broken character,
-/// never a piece of a stop string. Set as the request's watcher it ends the answer there.
+/// The text of an answer as it comes: end tokens and, unless wanted, special ones left out, never a
+/// broken character, never a piece of a stop string. Set as the request's watcher it ends the
+/// answer there.
 class AnswerText final : public TokenWatcher {
  public:
   struct Options {
     std::vector<std::string> stop = {};
+    SkipSpecial skip = SkipSpecial::kYes;
     int64_t min_tokens = 0;  // no stop string counts in a token up to this one
     /// Each piece of text as soon as it is certain, on the engine's thread; may be empty.
     std::function<void(std::string_view)> on_text = nullptr;

@@ -73,7 +73,7 @@ struct KvPoolStats {
 /// All memory is taken at construction.
 class KvPool {
  public:
-  static constexpr int64_t kMaxSaltBytes = 256;
+  static constexpr int64_t kMaxSaltBytes = 320;  // 256 of a request and what a server adds
 
   explicit KvPool(KvPoolOptions options);
 

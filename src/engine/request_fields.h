@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "engine/field_shape.h"
 #include "engine/request.h"
 
 namespace quern {
@@ -24,6 +25,7 @@ struct RequestBody {
   double arrival_ms = 0;
   bool add_special_tokens = true;
   bool parse_special = true;
+  bool skip_special_tokens = true;  // in the answer's text
   std::vector<std::string> stop;
   Request request;  // without its prompt
 };
@@ -33,14 +35,18 @@ struct RequestField {
   enum class Status { kUsed, kRefused };
 
   std::string_view name;
-  std::string_view wanted;  // type and bounds in words
   Status status = Status::kUsed;
-  /// Takes the value over; false where it is not what `wanted` says.
+  FieldShape shape = {};
+  /// Takes a value of that shape over; false where it is not what the shape says in words.
   bool (*take)(const Json& value, RequestBody& body) = nullptr;
 };
 
 /// Every field there is, by name. To add one: a line here.
 std::span<const RequestField> request_fields();
+/// nullptr for a name that is none.
+const RequestField* find_request_field(std::string_view name);
+/// Takes one value over, or kBadInput: the field is refused, or the value is not of its shape.
+Result<void> take_field(const RequestField& field, const Json& value, RequestBody& body);
 
 /// Reads a request object. kBadInput, naming the field, for an unknown or refused field, a value of
 /// another type or out of bounds, and for none or several of the three prompts. Null is absent.

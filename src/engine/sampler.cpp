@@ -60,7 +60,7 @@ Result<void> check_sampling(const SamplingParams& params, int64_t vocab_size) {
   }
   for (const auto& [token_id, bias] : params.logit_bias) {
     if (token_id < 0 || token_id >= vocab_size) {
-      return out_of_bounds("token id of logit_bias", token_id, cat("from 0 to ", vocab_size - 1));
+      return out_of_bounds("logit_bias", token_id, cat("of token ids from 0 to ", vocab_size - 1));
     }
     if (!(std::fabs(bias) <= 100)) {
       return out_of_bounds("logit_bias", bias, "from -100 to 100");

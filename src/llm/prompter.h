@@ -5,11 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "cli/arguments.h"
 #include "engine/answer_text.h"
 #include "engine/request_fields.h"
-#include "llm/llm.h"
 #include "models/model.h"
 #include "text/template/template.h"
 #include "text/tokenizer.h"
@@ -23,7 +22,21 @@ struct PreparedRequest {
   std::shared_ptr<AnswerText> text;
 };
 
-/// Turns requests in words into requests in ids, for one model.
+/// What a request says to the chat template besides its messages.
+struct TemplateOptions {
+  bool add_generation_prompt = true;
+  /// The last message is the start of the answer: the text ends where its content does.
+  bool continue_final_message = false;
+  Json variables = Json::object();  // further ones, by name
+};
+
+/// How long the parts of making a prompt took.
+struct PromptTimes {
+  int64_t template_ns = 0;
+  int64_t tokenise_ns = 0;
+};
+
+/// Turns requests in words into requests in ids, for one model. Any number of threads at once.
 class Prompter {
  public:
   /// Warns of a tokenizer that is there and cannot be read: ids still work.
@@ -37,26 +50,28 @@ class Prompter {
 
   /// The ids of text as it is.
   Result<std::vector<int32_t>> encode(const std::string& text, EncodeOptions options) const;
-  /// The ids of turns through the model's template, up to the start of an answer. Special tokens
-  /// are recognised in the template's own text; what stands in a message is plain text.
-  Result<std::vector<int32_t>> encode_messages(const Json& messages) const;
+  /// The ids of turns through the model's template. Special tokens are recognised in the template's
+  /// own text; what stands in a message is plain text.
+  Result<std::vector<int32_t>> encode_messages(const Json& messages,
+                                               const TemplateOptions& options = {},
+                                               PromptTimes* times = nullptr) const;
+  /// The text that encode_messages() gives ids to.
+  Result<std::string> render_messages(const Json& messages,
+                                      const TemplateOptions& options = {}) const;
 
   /// Whether the model has a chat template; one that cannot be read counts.
-  bool has_template() const;
+  bool has_template() const { return template_ || template_.error().code != ErrorCode::kNotFound; }
   /// nullptr where the model has none.
   const Tokenizer* tokenizer() const;
 
  private:
-  Result<const ChatTemplate*> chat_template() const;
+  Result<std::vector<Segment>> segments(const Json& messages, const TemplateOptions& options) const;
 
   const Model& model_;
-  mutable std::optional<ChatTemplate> template_;
+  Result<ChatTemplate> template_;  // kNotFound: the model has none
 };
 
 /// A request's body with the model's own sampling defaults; what a request says then goes over it.
 RequestBody default_body(const Model& model);
-
-/// The request flags of a command line, over the model's defaults. Only the fields; no prompt.
-Result<Json> read_request_flags(const Arguments& arguments);
 
 }  // namespace quern

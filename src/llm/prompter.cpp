@@ -1,0 +1,156 @@
+#include "llm/prompter.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace quern {
+
+namespace {
+
+Result<ChatTemplate> read_template(const ModelFiles& files) {
+  const std::string& name = files.location.name;
+  ASSIGN_OR_RETURN(const ChatTemplates templates, files.chat_templates());
+  const std::string* source = templates.find();
+  if (source == nullptr) {
+    return Error{.code = ErrorCode::kNotFound,
+                 .message = cat(name,
+                                ": the model has no chat template (chat_template in "
+                                "tokenizer_config.json, or chat_template.jinja); give the prompt "
+                                "as text"),
+                 .what = "chat_template",
+                 .wanted = "a chat template"};
+  }
+  return ChatTemplate::parse(*source, cat(name, ": chat template"));
+}
+
+}  // namespace
+
+Prompter::Prompter(const Model& model) : model_(model), template_(read_template(model.files)) {
+  const Result<const Tokenizer*> found = model_.files.tokenizer();
+  if (!found && found.error().code != ErrorCode::kNotFound) log_warning(found.error().message);
+}
+
+Result<PreparedRequest> Prompter::prepare(RequestBody body,
+                                          std::function<void(std::string_view)> on_text) const {
+  PreparedRequest prepared;
+  std::vector<int32_t> ids;
+  if (body.prompt_token_ids) {
+    ids = *std::move(body.prompt_token_ids);
+  } else if (body.messages) {
+    ASSIGN_OR_RETURN(ids, encode_messages(*body.messages));
+  } else {
+    ASSIGN_OR_RETURN(ids, encode(*body.prompt, {.add_special_tokens = body.add_special_tokens,
+                                                .parse_special = body.parse_special}));
+  }
+  const Tokenizer* vocabulary = tokenizer();
+  if (vocabulary == nullptr && !body.stop.empty()) {
+    // Says which file is missing.
+    RETURN_IF_ERROR(model_.files.tokenizer());
+  }
+  if (vocabulary != nullptr) {
+    prepared.text = std::make_shared<AnswerText>(
+        *vocabulary, ids,
+        AnswerText::Options{.stop = std::move(body.stop),
+                            .skip = body.skip_special_tokens ? SkipSpecial::kYes : SkipSpecial::kNo,
+                            .min_tokens = body.request.min_tokens,
+                            .on_text = std::move(on_text)});
+  }
+  prepared.request = std::move(body.request);
+  prepared.request.prompt = std::move(ids);
+  prepared.request.watcher = prepared.text;
+  return prepared;
+}
+
+Result<std::vector<int32_t>> Prompter::encode(const std::string& text,
+                                              EncodeOptions options) const {
+  ASSIGN_OR_RETURN(const Tokenizer* vocabulary, model_.files.tokenizer());
+  return vocabulary->encode(text, options);
+}
+
+Result<std::vector<Segment>> Prompter::segments(const Json& messages,
+                                                const TemplateOptions& options) const {
+  if (!template_) return template_.error();
+  ASSIGN_OR_RETURN(const SpecialTokens tokens, model_.files.special_tokens());
+  Json variables = options.variables;
+  for (const auto& [name, text] : tokens) variables[name] = text;
+  variables["messages"] = messages;
+  variables["add_generation_prompt"] =
+      options.add_generation_prompt && !options.continue_final_message;
+  add_absent_variables(variables);
+  ASSIGN_OR_RETURN(std::vector<Segment> all, template_->render_segments(variables));
+  if (!options.continue_final_message) return all;
+
+  // What the template puts behind the last message goes, as transformers has it.
+  const Json& last = messages.back();
+  const auto content = last.find("content");
+  if (content == last.end() || !content->is_string()) {
+    return bad_field("continue_final_message", "a last message without text", "one with text");
+  }
+  const auto& text = content->get_ref<const std::string&>();
+  for (size_t i = all.size(); i-- > 0;) {
+    const size_t at = all[i].from_variables ? all[i].text.rfind(text) : std::string::npos;
+    if (at == std::string::npos) continue;
+    all[i].text.resize(at + text.size());
+    all.resize(i + 1);
+    return all;
+  }
+  return bad_field("continue_final_message", "a chat template that changes the last message",
+                   "one that gives it as it is");
+}
+
+Result<std::string> Prompter::render_messages(const Json& messages,
+                                              const TemplateOptions& options) const {
+  ASSIGN_OR_RETURN(const std::vector<Segment> all, segments(messages, options));
+  std::string text;
+  for (const Segment& segment : all) text += segment.text;
+  return text;
+}
+
+Result<std::vector<int32_t>> Prompter::encode_messages(const Json& messages,
+                                                       const TemplateOptions& options,
+                                                       PromptTimes* times) const {
+  ASSIGN_OR_RETURN(const Tokenizer* vocabulary, model_.files.tokenizer());
+  const int64_t begun_ns = steady_clock().now_ns();
+  ASSIGN_OR_RETURN(const std::vector<Segment> all, segments(messages, options));
+  std::string text;
+  std::vector<ByteRange> plain;
+  for (const Segment& segment : all) {
+    if (segment.from_variables) plain.push_back({text.size(), text.size() + segment.text.size()});
+    text += segment.text;
+  }
+  const int64_t rendered_ns = steady_clock().now_ns();
+  // The template writes every special token there is to be, BOS included.
+  Result<std::vector<int32_t>> ids =
+      vocabulary->encode(text, {.add_special_tokens = false, .plain_text = plain});
+  if (times != nullptr) {
+    times->template_ns += rendered_ns - begun_ns;
+    times->tokenise_ns += steady_clock().now_ns() - rendered_ns;
+  }
+  return ids;
+}
+
+const Tokenizer* Prompter::tokenizer() const {
+  const Result<const Tokenizer*> found = model_.files.tokenizer();
+  return found ? *found : nullptr;
+}
+
+RequestBody default_body(const Model& model) {
+  const GenerationConfig& defaults = model.generation;
+  RequestBody body;
+  SamplingParams& sampling = body.request.sampling;
+  const auto over = [](float& value, const std::optional<double>& given) {
+    if (given) value = static_cast<float>(*given);
+  };
+  over(sampling.temperature, defaults.temperature);
+  if (defaults.do_sample == false) sampling.temperature = 0;
+  sampling.top_k = defaults.top_k.value_or(sampling.top_k);
+  over(sampling.top_p, defaults.top_p);
+  over(sampling.min_p, defaults.min_p);
+  over(sampling.typical_p, defaults.typical_p);
+  over(sampling.repetition_penalty, defaults.repetition_penalty);
+  return body;
+}
+
+}  // namespace quern
