@@ -23,9 +23,10 @@ const fs::path kSource = fs::path(QUERN_SOURCE_DIR) / "src";
 /// A folder may include only folders of lower floors, and itself. Executors are siblings: none
 /// includes another.
 const std::map<std::string, int> kFloors = {
-    {"base", 0},   {"tensor", 1},  {"text", 1},           {"program", 2},  {"checkpoint", 2},
-    {"models", 3}, {"exec", 3},    {"exec/reference", 4}, {"exec/cpu", 4}, {"engine", 5},
-    {"llm", 6},    {"measure", 7}, {"server", 8},         {"cli", 9},
+    {"base", 0},           {"tensor", 1},     {"text", 1},   {"net", 1},
+    {"program", 2},        {"checkpoint", 2}, {"models", 3}, {"exec", 3},
+    {"exec/reference", 4}, {"exec/cpu", 4},   {"engine", 5}, {"llm", 6},
+    {"measure", 7},        {"server", 8},     {"cli", 9},
 };
 
 /// Third-party headers and the one file that wraps each.
@@ -38,6 +39,8 @@ const std::map<std::string, std::set<std::string>> kWrappers = {
     {"utf8proc.h", {"text/template/code_points.cpp", "text/unicode_normalization.cpp"}},
     {"CLI/", {"cli/arguments.cpp"}},
     {"benchmark/", {"exec/cpu/kernels_bench.cpp", "exec/cpu/peers_bench.h"}},
+    {"boost/", {"net/beast.h"}},
+    {"openssl/", {"net/test_certificate.h"}},
     {"cblas.h", {"exec/cpu/peers_bench.cpp"}},
     {"dnnl.hpp", {"exec/cpu/peers_bench.cpp"}},
 };
