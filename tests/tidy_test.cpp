@@ -40,6 +40,7 @@ const std::map<std::string, std::set<std::string>> kWrappers = {
     {"CLI/", {"cli/arguments.cpp"}},
     {"benchmark/", {"exec/cpu/kernels_bench.cpp", "exec/cpu/peers_bench.h"}},
     {"boost/", {"net/beast.h"}},
+    {"prometheus/", {"server/metrics.cpp"}},
     {"openssl/", {"net/test_certificate.h"}},
     {"cblas.h", {"exec/cpu/peers_bench.cpp"}},
     {"dnnl.hpp", {"exec/cpu/peers_bench.cpp"}},

@@ -7,9 +7,9 @@ namespace quern {
 namespace {
 
 constexpr std::array kCommands = {
-    &kBenchKernelsCommand, &kBenchModelCommand, &kChatCommand,     &kDemoCommand,
-    &kDoctorCommand,       &kPerplexityCommand, &kPlanCommand,     &kQuantizeCommand,
-    &kRunCommand,          &kShowCommand,       &kTemplateCommand, &kTokenizeCommand,
+    &kBenchKernelsCommand, &kBenchModelCommand, &kChatCommand,     &kDemoCommand, &kDoctorCommand,
+    &kPerplexityCommand,   &kPlanCommand,       &kQuantizeCommand, &kRunCommand,  &kServeCommand,
+    &kShowCommand,         &kTemplateCommand,   &kTokenizeCommand,
 };
 
 }  // namespace

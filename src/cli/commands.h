@@ -14,6 +14,7 @@ extern const Command kPerplexityCommand;
 extern const Command kPlanCommand;
 extern const Command kQuantizeCommand;
 extern const Command kRunCommand;
+extern const Command kServeCommand;
 extern const Command kShowCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;

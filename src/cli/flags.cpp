@@ -123,6 +123,26 @@ constexpr Flag kFlags[] = {
     {"--repetitions", "-r", kValue, kCommand, "N", "default 5"},
     {"--output", "-o", kValue, kCommand, "FORMAT", "md (default), json, jsonl or csv"},
 
+    {"--host", "", kValue, kCommand, "ADDRESS", "to listen on (default 127.0.0.1)"},
+    {"--port", "", kValue, kCommand, "N", "default 8000; 0: a free one"},
+    {"--served-model-name", "-a --alias", kValue, kCommand, "NAME",
+     "the model's name in the API (default: the last part of its path)"},
+    {"--api-key", "", kRepeatable, kCommand, "KEY",
+     "asked for on every route but the probes; each is a tenant of its own"},
+    {"--api-key-file", "", kValue, kCommand, "FILE", "keys, one a line"},
+    {"--ssl-certfile", "--ssl-cert-file", kValue, kCommand, "FILE", "TLS with this certificate",
+     "--ssl-keyfile"},
+    {"--ssl-keyfile", "--ssl-key-file", kValue, kCommand, "FILE", "and its key", "--ssl-certfile"},
+    {"--ready-file", "", kValue, kCommand, "FILE", "write the URL there once requests are taken"},
+    {"--drain-timeout", "", kValue, kCommand, "SECONDS",
+     "for answers under way when the server is told to stop (default 30)"},
+    {"--max-queue", "", kValue, kCommand, "N",
+     "requests that may wait beside those that run; more are refused with 503 (default 256)"},
+    {"--max-step-stretch", "", kValue, kCommand, "X",
+     "a step with prompt tokens takes at most about X times one without (default 1.4; 0: no "
+     "bound)"},
+    {"--access-log", "", kValue, kCommand, "FILE|-", "a JSON line for each answer"},
+
     {"--filter", "", kValue, kCommand, "REGEX",
      "names to run: multiply/FORMAT/int8|float/LEVEL/TOKENS and peer/LIBRARY/FORMAT/TOKENS "
      "(default: all of these), step/FORMAT/WHAT"},

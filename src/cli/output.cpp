@@ -48,6 +48,7 @@ InterruptsNoted::InterruptsNoted() { is_noted = 1; }
 InterruptsNoted::~InterruptsNoted() { is_noted = 0; }
 
 bool interrupted() { return pending_signal != 0; }
+void forget_interrupt() { pending_signal = 0; }
 int interrupt_status() { return 128 + pending_signal; }
 
 void catch_interrupts() {

@@ -30,6 +30,8 @@ class InterruptsNoted {
 };
 /// True once one has been noted.
 bool interrupted();
+/// It has been answered in order: the command ends with a status of its own.
+void forget_interrupt();
 /// 130 or 143: the status of a command ended that way.
 int interrupt_status();
 
