@@ -155,10 +155,13 @@ TEST(Serve, ASecondSignalEndsItAtOnce) {
                heard);
   loop.run();
   server.signal(SIGTERM);
-  while (true) {
-    const auto ready = fetch_http(server.url(), {.path = "/readyz"}, kMostBytes);
-    if (!ready) break;  // it takes no connection any more
-  }
+  // It drains: probes say so, and new work is refused.
+  Result<HttpAnswer> ready = server.ask("GET", "/readyz");
+  while (ready && ready->status == 200) ready = server.ask("GET", "/readyz");
+  ASSERT_TRUE(ready) << ready.error().message;
+  EXPECT_EQ(ready->status, 503);
+  EXPECT_EQ(server.ask("GET", "/livez")->status, 200);
+  EXPECT_EQ(server.ask("POST", "/v1/completions", R"({"prompt":"x"})")->status, 503);
   EXPECT_EQ(server.end(SIGTERM), 143);
 }
 

@@ -79,10 +79,12 @@ Result<int> run_serve(const Arguments& given) {
   // Strangers choose what is cached: they must not be able to choose what its hashes are.
   std::random_device device;
   options.hash_key = (uint64_t{device()} << 32) | device();
+  options.max_live_requests = server_options.max_queue + options.max_num_seqs;
   options.extra_wanted_rows = kPromptLogprobRows;
 
   const InterruptsNoted noted;
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::listen(server_options));
+  options.exec.trace = &server->trace();
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, open_model_argument(arguments));
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
 

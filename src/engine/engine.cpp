@@ -80,6 +80,17 @@ std::vector<int64_t> kv_blocks_for(const Program& program, int64_t max_model_len
   return blocks;
 }
 
+Result<void> check_prompt_length(int64_t length, int64_t max_model_len) {
+  if (length <= max_model_len) return {};
+  return Error{ErrorCode::kDoesNotFit,
+               cat("the prompt has ", length, " tokens, the context holds ", max_model_len,
+                   "; shorten the prompt or raise --max-model-len"),
+               "prompt",
+               cat(length, " tokens"),
+               cat("at most ", max_model_len),
+               "shorten the prompt or raise --max-model-len"};
+}
+
 int64_t engine_bytes(const EngineOptions& options) {
   const int64_t table_blocks = (options.max_model_len + kKvBlockTokens - 1) / kKvBlockTokens;
   return KvPool::bytes(pool_options(options)) + Sampler::bytes(options.vocab_size) +
@@ -164,15 +175,7 @@ Result<void> Engine::check(const Request& request) const {
                  "at least 1 token",
                  "give it some text"};
   }
-  if (length > options_.max_model_len) {
-    return Error{ErrorCode::kDoesNotFit,
-                 cat("the prompt has ", length, " tokens, the context holds ",
-                     options_.max_model_len, "; shorten the prompt or raise --max-model-len"),
-                 "prompt",
-                 cat(length, " tokens"),
-                 cat("at most ", options_.max_model_len),
-                 "shorten the prompt or raise --max-model-len"};
-  }
+  RETURN_IF_ERROR(check_prompt_length(length, options_.max_model_len));
   RETURN_IF_ERROR(check_tokens(request.prompt, "prompt"));
   RETURN_IF_ERROR(check_tokens(request.stop_token_ids, "stop_token_ids"));
   RETURN_IF_ERROR(check_sampling(request.sampling, options_.vocab_size));

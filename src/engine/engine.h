@@ -52,6 +52,8 @@ EngineOptions engine_options(const Program& program, const ExecShape& shape);
 /// fit at once.
 std::vector<int64_t> kv_blocks_for(const Program& program, int64_t max_model_len,
                                    int64_t max_num_seqs, int64_t max_num_batched_tokens);
+/// kDoesNotFit for a prompt that is longer than the context.
+Result<void> check_prompt_length(int64_t length, int64_t max_model_len);
 /// Bytes that the engine itself takes at start, for the memory plan.
 int64_t engine_bytes(const EngineOptions& options);
 

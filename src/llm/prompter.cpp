@@ -27,7 +27,10 @@ Result<ChatTemplate> read_template(const ModelFiles& files) {
 
 }  // namespace
 
-Prompter::Prompter(const Model& model) : model_(model), template_(read_template(model.files)) {
+Prompter::Prompter(const Model& model)
+    : model_(model),
+      template_(read_template(model.files)),
+      special_tokens_(model.files.special_tokens()) {
   const Result<const Tokenizer*> found = model_.files.tokenizer();
   if (!found && found.error().code != ErrorCode::kNotFound) log_warning(found.error().message);
 }
@@ -72,9 +75,9 @@ Result<std::vector<int32_t>> Prompter::encode(const std::string& text,
 Result<std::vector<Segment>> Prompter::segments(const Json& messages,
                                                 const TemplateOptions& options) const {
   if (!template_) return template_.error();
-  ASSIGN_OR_RETURN(const SpecialTokens tokens, model_.files.special_tokens());
+  if (!special_tokens_) return special_tokens_.error();
   Json variables = options.variables;
-  for (const auto& [name, text] : tokens) variables[name] = text;
+  for (const auto& [name, text] : *special_tokens_) variables[name] = text;
   variables["messages"] = messages;
   variables["add_generation_prompt"] =
       options.add_generation_prompt && !options.continue_final_message;

@@ -69,6 +69,7 @@ class Prompter {
 
   const Model& model_;
   Result<ChatTemplate> template_;  // kNotFound: the model has none
+  Result<SpecialTokens> special_tokens_;
 };
 
 /// A request's body with the model's own sampling defaults; what a request says then goes over it.

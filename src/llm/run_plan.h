@@ -32,8 +32,9 @@ struct RunOptions {
   bool no_kv_cache = false;
   bool enable_prefix_caching = true;
   bool static_scheduling = false;
-  double max_step_stretch = 0;  // EngineOptions: who decodes keeps his pace
-  uint64_t hash_key = 0;        // EngineOptions: of the prefix cache
+  int64_t max_live_requests = INT64_MAX;  // EngineOptions
+  double max_step_stretch = 0;            // EngineOptions: who decodes keeps his pace
+  uint64_t hash_key = 0;                  // EngineOptions: of the prefix cache
   FuseOptions fuse;
   uint64_t seed = 0;  // of requests without one of their own
 };

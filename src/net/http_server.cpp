@@ -21,6 +21,7 @@ using Secure = asio::ssl::stream<Tcp::socket>;
 constexpr int64_t kSweepMs = 100;     // how often deadlines are looked at
 constexpr int64_t kLingerMs = 2'000;  // for a client to take a refusal that it did not wait for
 constexpr size_t kReadBytes = 16 << 10;
+constexpr size_t kMostFramingBytes = 64 << 10;  // what may stand around the chunks of a body
 constexpr int64_t kNever = INT64_MAX;
 
 int64_t now_ns() { return steady_clock().now_ns(); }
@@ -83,7 +84,7 @@ std::optional<BadHead> find_fault(const HttpHead& head, bool is_http_11, size_t 
     return BadHead{400, "the request has both Content-Length and Transfer-Encoding"};
   }
   if (coding != nullptr && (lower(*coding) != "chunked" || !is_http_11)) {
-    return BadHead{501, "the only Transfer-Encoding taken is \"chunked\", in HTTP/1.1"};
+    return BadHead{400, "the only Transfer-Encoding taken is \"chunked\", in HTTP/1.1"};
   }
   if (const std::string* content = head.header("content-encoding");
       content != nullptr && lower(*content) != "identity") {
@@ -221,10 +222,11 @@ class Connection final : public ServerConnection {
   void check_deadlines(int64_t now) override {
     if (now >= write_deadline_) return close();
     if (now < read_deadline_) return;
-    read_deadline_ = kNever;
-    if (state_ != State::kHead && state_ != State::kBody) return close();
-    // The read that is under way ends with an error, and that says it.
+    if (timed_out_ || (state_ != State::kHead && state_ != State::kBody)) return close();
+    // The read that is under way ends with an error, and that says it; if it had ended already, the
+    // next look closes.
     timed_out_ = true;
+    read_deadline_ = in_ms(kLingerMs);
     SystemError ignored;
     tcp().cancel(ignored);
   }
@@ -291,7 +293,7 @@ class Connection final : public ServerConnection {
     end_answer();
   }
 
-  uint64_t unsent_bytes() const override { return out_.size() + sending_.size(); }
+  uint64_t unsent_bytes() const override { return out_.size() + sending_.size() - sent_; }
   void on_gone(std::function<void()> call) override { gone_ = std::move(call); }
 
   /// Says no without having read anything.
@@ -339,8 +341,16 @@ class Connection final : public ServerConnection {
     if (!server_->accepting && buffer_.size() == 0) return close();
     read_deadline_ = in_ms(options().idle_timeout_ms);
     if (buffer_.size() > 0) return read_head();
-    buffer_ = beast::flat_buffer();  // an idle connection keeps no memory
+    buffer_ = beast::flat_buffer(most_buffered());  // an idle connection keeps no memory
     read_some();
+  }
+
+  size_t most_buffered() const { return options().most_header_bytes + kMostFramingBytes; }
+  /// Whether what has been read ahead is nothing but the line ends that some clients add.
+  bool is_blank() const {
+    const auto bytes = buffer_.data();
+    return std::string_view(static_cast<const char*>(bytes.data()), bytes.size())
+               .find_first_not_of("\r\n") == std::string_view::npos;
   }
 
   /// Bytes of whatever comes next; while an answer is under way, to see the client leave.
@@ -353,7 +363,11 @@ class Connection final : public ServerConnection {
       if (error) return self->close();
       self->buffer_.commit(size);
       if (self->state_ == State::kIdle) return self->read_head();
-      if (self->state_ != State::kLinger) return;  // the next request waits for its turn
+      // A request that does not wait for the answer before it is not read, and its connection ends
+      // with that answer: so the client's leaving shows whatever it has sent.
+      // One that comes just after its last byte waits for the loop to have seen that go out.
+      if (self->state_ == State::kAnswer && self->ended_) return;
+      if (self->state_ == State::kAnswer && !self->is_blank()) self->keep_alive_ = false;
       self->buffer_.clear();
       self->read_some();
     });
@@ -361,6 +375,9 @@ class Connection final : public ServerConnection {
 
   void read_head() {
     state_ = State::kHead;
+    timed_out_ = false;
+    without_body_ = false;
+    is_http_11_ = keep_alive_ = true;
     begun_ns_ = now_ns();
     read_deadline_ = in_ms(options().header_timeout_ms);
     parser_.emplace();
@@ -468,8 +485,12 @@ class Connection final : public ServerConnection {
     ++answer_;
     auto reply = std::make_shared<Reply>(weak_from_this(), answer_);
     server_->handler.on_request(std::move(head_), std::move(body_), std::move(reply));
-    // Nothing may come now but the end: that is how it shows that the client has left.
-    if (!closed_ && state_ == State::kAnswer && buffer_.size() == 0) read_some();
+    if (closed_ || state_ != State::kAnswer || ended_) return;
+    if (buffer_.size() > 0) {
+      keep_alive_ = keep_alive_ && is_blank();
+      buffer_.clear();
+    }
+    read_some();
   }
 
   // -- Writing -----------------------------------------------------------------------------------
@@ -481,14 +502,24 @@ class Connection final : public ServerConnection {
       return;
     }
     sending_.swap(out_);
+    sent_ = 0;
+    send_some();
+  }
+
+  /// A reader has the time of the deadline for each piece that the system takes.
+  void send_some() {
     write_deadline_ = in_ms(options().send_timeout_ms);
-    asio::async_write(stream_, asio::buffer(sending_), [self = self()](SystemError error, size_t) {
-      if (self->closed_) return;
-      self->write_deadline_ = kNever;
-      if (error) return self->close();
-      self->sending_.clear();
-      self->flush();
-    });
+    stream_.async_write_some(asio::buffer(sending_) + sent_,
+                             [self = self()](SystemError error, size_t size) {
+                               if (self->closed_) return;
+                               self->write_deadline_ = kNever;
+                               if (error) return self->close();
+                               self->sent_ += size;
+                               if (self->sent_ < self->sending_.size()) return self->send_some();
+                               self->sending_.clear();
+                               self->sent_ = 0;
+                               self->flush();
+                             });
   }
 
   void end_answer() {
@@ -527,7 +558,7 @@ class Connection final : public ServerConnection {
   bool closed_ = false, reading_ = false, timed_out_ = false;
   int64_t read_deadline_ = kNever, write_deadline_ = kNever;
 
-  beast::flat_buffer buffer_;
+  beast::flat_buffer buffer_{most_buffered()};
   std::optional<http::request_parser<http::buffer_body>> parser_;
   std::vector<char> chunk_;
   HttpHead head_;
@@ -540,6 +571,7 @@ class Connection final : public ServerConnection {
   bool chunked_ = false;
   bool ended_ = false;  // all of the answer is in out_
   std::string out_, sending_;
+  size_t sent_ = 0;  // of sending_
   std::function<void()> gone_;
 };
 

@@ -271,8 +271,8 @@ TEST(Http, WhatCanBeReadInTwoWaysIsRefused) {
       {head + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-      {head + "Transfer-Encoding: gzip\r\n\r\nabc", 501},
-      {head + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
+      {head + "Transfer-Encoding: gzip\r\n\r\nabc", 400},
+      {head + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc", 400},
@@ -329,6 +329,14 @@ TEST(Http, AClientIsToldToGoOnBeforeALargeBody) {
   EXPECT_EQ(status_of(raw.receive("abc")), 200);
 }
 
+TEST(Http, WhatStandsAroundChunksIsBounded) {
+  TestServer server;
+  RawClient raw(server.port());
+  raw.send("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=" +
+           std::string(1 << 20, 'x'));
+  EXPECT_EQ(status_of(raw.receive()), 431);
+}
+
 TEST(Http, AHeadRequestGetsNoBody) {
   TestServer server;
   RawClient raw(server.port());
@@ -348,6 +356,14 @@ TEST(Http, AClientThatLeavesIsNoticed) {
   }
   EXPECT_TRUE(server.comes_true([&] { return server.handler.gone == 1; }));
 
+  // Whatever it has sent after its request.
+  {
+    RawClient raw(server.port());
+    raw.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n\r\nGET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+    ASSERT_TRUE(server.comes_true([&] { return server.handler.requests == 2; }));
+  }
+  EXPECT_TRUE(server.comes_true([&] { return server.handler.gone == 2; }));
+
   EventLoop loop;
   HttpClient client(loop, server.url());
   Collected heard(loop);
@@ -355,7 +371,7 @@ TEST(Http, AClientThatLeavesIsNoticed) {
   loop.at(steady_clock().now_ns() + 50'000'000, [&] { client.abort(exchange); });
   loop.run();
   EXPECT_FALSE(heard.ended);
-  EXPECT_TRUE(server.comes_true([&] { return server.handler.gone == 2; }));
+  EXPECT_TRUE(server.comes_true([&] { return server.handler.gone == 3; }));
   EXPECT_EQ(server.ask([](HttpServer& s) { return s.num_connections(); }), 0);
 }
 

@@ -17,6 +17,7 @@ constexpr uint64_t kMostUnsentBytes = 64 << 10;
 /// A reader for whom this much is held is dropped.
 constexpr size_t kMostHeldBytes = 256 << 10;
 constexpr int64_t kCompletionTokens = 16;
+constexpr int kClientClosedRequest = 499;  // as nginx logs it; nobody gets it
 
 double to_ms(int64_t ns) { return static_cast<double>(ns) * 1e-6; }
 
@@ -45,13 +46,11 @@ void Answer::start(Service& service, Call call, ApiRoute route) {
   answer->call_.reply->on_gone([answer = std::weak_ptr(answer)] {
     if (const auto live = answer.lock()) live->client_left();
   });
-  service.tasks.push([answer] {
+  // The pointer moves along: the last owner of a reply is on the loop's thread always.
+  service.tasks.push([answer = answer]() mutable {
     auto prepared = std::make_shared<Result<void>>(answer->prepare());
-    answer->service_.loop.post([answer, prepared] {
-      if (answer->over_) return;  // the client has left meanwhile
-      if (!*prepared) return answer->fail(prepared->error());
-      answer->submit();
-    });
+    EventLoop& loop = answer->service_.loop;
+    loop.post([answer = std::move(answer), prepared] { answer->go_on(*prepared); });
   });
 }
 
@@ -73,12 +72,7 @@ Result<void> Answer::prepare() {
   ASSIGN_OR_RETURN(request_, read_api_request(object, frame_.route, default_body(served.model)));
   call_.body = {};
   if (request_.model && *request_.model != served.id) {
-    return Error{.code = ErrorCode::kNotFound,
-                 .message = cat("the model ", shown(Json(*request_.model)),
-                                " does not exist here; there is \"", served.id, "\""),
-                 .what = "model",
-                 .found = *request_.model,
-                 .wanted = served.id};
+    return no_such_model(*request_.model, served.id);
   }
   if (request_.request_id) {
     frame_.id = cat(frame_.route == kChatRoute ? "chatcmpl-" : "cmpl-", *request_.request_id);
@@ -108,7 +102,10 @@ Result<void> Answer::prepare() {
       RETURN_IF_ERROR(prepare_choices(request_.body, &prompt));
     }
   }
-  prepared_ns_ = now_ns();
+  const int64_t most = service_.served->llm.engine().options().max_live_requests;
+  if (static_cast<int64_t>(choices_.size()) > most) {
+    return bad_field("n", cat(choices_.size(), " answers"), cat("at most ", most, " at once here"));
+  }
   return {};
 }
 
@@ -133,6 +130,9 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
   if (const auto keep = request_.truncate_prompt_tokens) {
     if (static_cast<int64_t>(ids.size()) > *keep) ids.erase(ids.begin(), ids.end() - *keep);
   }
+  RETURN_IF_ERROR(check_prompt_length(static_cast<int64_t>(ids.size()),
+                                      service_.served->llm.plan().shape.max_model_len));
+  if (gone_) return {};
   std::string prompt_text;
   if (request_.echo) {
     prompt_text = prompt->is_string() && !request_.truncate_prompt_tokens
@@ -146,10 +146,11 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
     // Choices of one seed differ as requests with seeds that count up.
     if (one.request.sampling.seed) *one.request.sampling.seed += static_cast<uint64_t>(i);
     Choice choice;
-    ASSIGN_OR_RETURN(choice.prepared,
-                     prompter.prepare(std::move(one), [this, tag](std::string_view text) {
-                       service_.outbox.on_text(tag, text);
-                     }));
+    ASSIGN_OR_RETURN(
+        choice.prepared,
+        prompter.prepare(std::move(one), [&outbox = service_.outbox, tag](std::string_view text) {
+          outbox.on_text(tag, text);
+        }));
     choice.prepared.request.tag = tag;
     choice.prompt_text = prompt_text;
     choice.num_prompt = static_cast<int64_t>(ids.size());
@@ -161,13 +162,16 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
 
 // -- On the loop's thread -------------------------------------------------------------------------
 
+void Answer::go_on(const Result<void>& prepared) {
+  preparing_ = false;
+  if (gone_) return finish_accounting(kClientClosedRequest);
+  if (failed_early_) return fail(*failed_early_);
+  if (!prepared) return fail(prepared.error());
+  submit();
+}
+
 void Answer::submit() {
   submitted_ns_ = now_ns();
-  if (const std::optional<HttpResponse> refusal = service_.find_refusal()) {
-    service_.answers.erase(number_);
-    over_ = true;
-    return service_.respond(call_, *refusal);
-  }
   Engine& engine = service_.served->llm.engine();
   for (Choice& choice : choices_) {
     const uint64_t tag = choice.prepared.request.tag;
@@ -335,13 +339,11 @@ Json Answer::choice_logprobs(Choice& choice, std::span<const AnswerToken> tokens
 
 AnswerUsage Answer::usage() const {
   AnswerUsage usage;
-  for (const Choice& choice : choices_) {
-    usage.completion_tokens += choice.num_tokens;
-    if (choice.result != nullptr) usage.cached_tokens += choice.result->cached_tokens;
-  }
-  // Choices of one prompt are paid for once.
+  for (const Choice& choice : choices_) usage.completion_tokens += choice.num_tokens;
+  // Choices of one prompt pay for it once; what the first of them found was there before.
   for (size_t i = 0; i < choices_.size(); i += static_cast<size_t>(request_.n)) {
     usage.prompt_tokens += choices_[i].num_prompt;
+    if (choices_[i].result != nullptr) usage.cached_tokens += choices_[i].result->cached_tokens;
   }
   return usage;
 }
@@ -354,11 +356,13 @@ void Answer::keep_alive(int64_t now) {
 
 void Answer::fail(const Error& error) {
   if (over_) return;
+  if (preparing_) {
+    failed_early_ = error;
+    return;
+  }
   cancel_all();
   const bool too_late = streaming_;
-  const HttpResponse response = error.code == ErrorCode::kNotFound
-                                    ? api_error(404, error.message, "model", "model_not_found")
-                                    : api_error(error);
+  const HttpResponse response = api_error(error);
   if (too_late) {
     call_.reply->write(cat("data: ", response.body, "\n\n"));
     call_.reply->cut();
@@ -372,8 +376,9 @@ void Answer::fail(const Error& error) {
 
 void Answer::client_left() {
   if (over_) return;
+  gone_ = true;
+  if (preparing_) return;  // it counts until its task has come back
   cancel_all();
-  constexpr int kClientClosedRequest = 499;  // as nginx logs it; nobody gets it
   finish_accounting(kClientClosedRequest);
 }
 
@@ -405,6 +410,7 @@ void Answer::finish_accounting(int status) {
   const RequestResult* last = nullptr;
   for (const Choice& choice : choices_) {
     if (choice.result == nullptr) continue;
+    service_.trace_request(*choice.result);
     service_.metrics.on_answer(*choice.result, call_.received_ns, request_.body.request.max_tokens);
     if (last == nullptr || choice.result->timing.finished_ns > last->timing.finished_ns) {
       last = choice.result.get();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -52,6 +53,7 @@ class Answer final : public std::enable_shared_from_this<Answer> {
   Result<void> prepare_choices(RequestBody body, const Json* prompt);
 
   // On the loop's.
+  void go_on(const Result<void>& prepared);
   void submit();
   void client_left();
   void cancel_all();
@@ -74,11 +76,14 @@ class Answer final : public std::enable_shared_from_this<Answer> {
   bool shows_prompt_logprobs_ = false;
   bool streaming_ = false;  // the head of the stream has gone out
   bool over_ = false;       // no event counts any more
+  bool preparing_ = true;   // a task has it: the loop only notes what happens meanwhile
+  std::atomic<bool> gone_ = false;
+  std::optional<Error> failed_early_;
   int64_t last_write_ns_ = 0;
 
   // The account.
   int64_t task_begun_ns_ = 0, read_ns_ = 0, template_ns_ = 0, tokenise_ns_ = 0;
-  int64_t prepared_ns_ = 0, submitted_ns_ = 0;
+  int64_t submitted_ns_ = 0;
 };
 
 }  // namespace quern

@@ -23,7 +23,12 @@ std::string_view type_of(int status) {
 
 Json or_null(std::string_view text) { return text.empty() ? Json() : Json(text); }
 
+bool is_no_such_model(const Error& error) {
+  return error.code == ErrorCode::kNotFound && error.what == "model";
+}
+
 int status_of(const Error& error) {
+  if (is_no_such_model(error)) return 404;
   switch (error.code) {
     case ErrorCode::kBadInput:
     case ErrorCode::kDoesNotFit:
@@ -37,6 +42,7 @@ int status_of(const Error& error) {
 }
 
 std::string_view code_of(const Error& error) {
+  if (is_no_such_model(error)) return "model_not_found";
   return error.code == ErrorCode::kDoesNotFit ? "context_length_exceeded" : "";
 }
 
@@ -67,6 +73,15 @@ HttpResponse api_error(int status, std::string_view message, std::string_view pa
 HttpResponse api_error(const Error& error) {
   if (error.code == ErrorCode::kOverloaded) return busy_response(error.message, "queue_full", 1);
   return api_error(status_of(error), error.message, error.what.value_or(""), code_of(error));
+}
+
+Error no_such_model(std::string_view asked, std::string_view there_is) {
+  return Error{.code = ErrorCode::kNotFound,
+               .message = cat("the model ", dump_json(Json(asked)),
+                              " does not exist here; there is \"", there_is, "\""),
+               .what = "model",
+               .found = std::string(asked),
+               .wanted = std::string(there_is)};
 }
 
 Json api_error_json(const Error& error) {

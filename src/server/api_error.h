@@ -22,6 +22,8 @@ HttpResponse api_error(int status, std::string_view message, std::string_view pa
 
 /// What a failed request is answered with: the status by the error's code, `param` by its culprit.
 HttpResponse api_error(const Error& error);
+/// kNotFound for a request that names another model than the one there is.
+Error no_such_model(std::string_view asked, std::string_view there_is);
 /// The same object, for an error in the middle of a stream.
 Json api_error_json(const Error& error);
 

@@ -31,7 +31,9 @@ bool take_flag(const Json& object, const char* name, bool& flag) {
 }
 
 bool take_stream_options(const Json& value, ApiRequest& request) {
+  bool padding = false;  // which nobody adds here
   return only_members(value, {"include_usage", "continuous_usage_stats", "include_obfuscation"}) &&
+         take_flag(value, "include_obfuscation", padding) &&
          take_flag(value, "include_usage", request.include_usage) &&
          take_flag(value, "continuous_usage_stats", request.continuous_usage);
 }
@@ -57,7 +59,8 @@ bool take_prompt(const Json& value, ApiRequest& request) {
 /// only text have it.
 bool join_text_parts(Json& message) {
   const auto content = message.find("content");
-  if (content == message.end() || !content->is_array()) return true;
+  if (content == message.end() || content->is_null() || content->is_string()) return true;
+  if (!content->is_array()) return false;
   std::string text;
   for (const Json& part : *content) {
     const auto type = part.is_object() ? part.find("type") : part.end();
@@ -162,7 +165,7 @@ constexpr ApiField kFields[] = {
     {"logprobs", kCompletions},
     {"lora", kBoth, kRefused},
     {"max_completion_tokens", kChat, kUsed, shape::integer(1, kMostTokens),
-     QUERN_INTO_OPTIONAL(max_tokens)},
+     QUERN_INTO_OPTIONAL(max_completion_tokens)},
     {"max_tokens", kChat, kUsed, shape::integer(1, kMostTokens), QUERN_INTO_OPTIONAL(max_tokens)},
     {"max_tokens", kCompletions, kUsed, shape::integer(0, kMostTokens),
      QUERN_INTO_OPTIONAL(max_tokens)},
@@ -266,6 +269,10 @@ Result<void> take(const ApiField& field, const Json& value, ApiRequest& request)
 Result<void> settle(ApiRequest& request, ApiRoute route) {
   Request& wish = request.body.request;
   if (route == kChatRoute) {
+    if (request.max_completion_tokens && request.max_tokens) {
+      return bad_field("max_tokens", "max_completion_tokens beside it", "one of them");
+    }
+    if (request.max_completion_tokens) request.max_tokens = request.max_completion_tokens;
     if (!request.body.messages) return bad_field("messages", "nothing", "at least one message");
     if (request.top_logprobs && !request.wants_logprobs) {
       return bad_field("top_logprobs", "no \"logprobs\": true", "it beside \"logprobs\": true");

@@ -28,9 +28,10 @@ struct ApiRequest {
   bool include_usage = false;
   bool continuous_usage = false;
   bool echo = false;
-  bool wants_logprobs = false;          // chat says so and how many apart
-  std::optional<int32_t> top_logprobs;  // chat
-  std::optional<int64_t> max_tokens;    // nothing: to the end of the context, or 16
+  bool wants_logprobs = false;                   // chat says so and how many apart
+  std::optional<int32_t> top_logprobs;           // chat
+  std::optional<int64_t> max_tokens;             // nothing: to the end of the context, or 16
+  std::optional<int64_t> max_completion_tokens;  // chat's other name for max_tokens
   bool return_token_ids = false;
   bool timings_per_token = false;
   bool include_stop_str_in_output = false;

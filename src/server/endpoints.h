@@ -32,6 +32,10 @@ void slots(Service& service, Call call);
 void account(Service& service, Call call);
 void reset_prefix_cache(Service& service, Call call);
 
+// endpoints/profile.cpp
+void start_profile(Service& service, Call call);
+void stop_profile(Service& service, Call call);
+
 // endpoints/openapi.cpp
 void openapi(Service& service, Call call);
 

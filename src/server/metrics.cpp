@@ -199,6 +199,12 @@ void Metrics::on_answer(const RequestResult& result, int64_t received_ns, int64_
   impl_->success.Add(labels).Increment();
 }
 
+void Metrics::on_abort() {
+  Impl::Labels labels = impl_->labels;
+  labels["finished_reason"] = "abort";
+  impl_->success.Add(labels).Increment();
+}
+
 void Metrics::on_http(std::string_view handler, std::string_view method, int status) {
   impl_->http
       .Add({{"handler", std::string(handler)},

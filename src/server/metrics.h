@@ -38,6 +38,8 @@ class Metrics {
   void on_token(int64_t gap_ns, int64_t index);
   /// An answer has ended whose request came at `received_ns`.
   void on_answer(const RequestResult& result, int64_t received_ns, int64_t max_tokens);
+  /// An answer whose client had left.
+  void on_abort();
   void on_http(std::string_view handler, std::string_view method, int status);
   void on_loop_lag(int64_t lag_ns);
 

@@ -12,8 +12,8 @@ using enum Route::Access;
 using enum Route::Needs;
 
 constexpr Route kRoutes[] = {
-    {"POST", "/apply-template", kKey, kModel, "the text that messages become", apply_template},
-    {"POST", "/detokenize", kKey, kModel, "ids to text", detokenize},
+    {"POST", "/apply-template", kKey, kRoom, "the text that messages become", apply_template},
+    {"POST", "/detokenize", kKey, kRoom, "ids to text", detokenize},
     {"POST", "/flush_cache", kKey, kModel, "forget cached prefixes", reset_prefix_cache},
     {"GET", "/health", kOpen, kNothing, "whether the server can answer", health},
     {"GET", "/livez", kOpen, kNothing, "whether the process is alive", livez},
@@ -25,7 +25,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/readyz", kOpen, kNothing, "whether to send requests here", readyz},
     {"POST", "/reset_prefix_cache", kKey, kModel, "forget cached prefixes", reset_prefix_cache},
     {"GET", "/slots", kKey, kModel, "the sequences that run", slots},
-    {"POST", "/tokenize", kKey, kModel, "text or messages to ids", tokenize},
+    {"POST", "/start_profile", kKey, kModel, "begin to record what happens when", start_profile},
+    {"POST", "/stop_profile", kKey, kModel, "end it: a trace for Perfetto", stop_profile},
+    {"POST", "/tokenize", kKey, kRoom, "text or messages to ids", tokenize},
     {"POST", "/v1/chat/completions", kKey, kRoom, "an answer to messages", chat_completions},
     {"POST", "/v1/completions", kKey, kRoom, "the continuation of a prompt", completions},
     {"GET", "/v1/models", kKey, kNothing, "the models there are", models},

@@ -15,6 +15,7 @@ namespace quern {
 
 namespace {
 
+constexpr int64_t kCloseMs = 2'000;  // for connections to end once there is nothing more to say
 constexpr int64_t kBeatMs = 250;  // how often the loop looks after silent streams and its own lag
 
 /// Whether two keys are equal, in a time that depends on the length of `given` alone.
@@ -61,6 +62,9 @@ Result<std::unique_ptr<Server>> Server::listen(ServerOptions options) {
                      .port = server->http_->port(),
                      .path = ""}
                      .text();
+  service.num_connections = [raw = server.get()] {
+    return raw->http_ == nullptr ? 0 : raw->http_->num_connections();
+  };
   server->beat();
   server->thread_ = std::thread([raw = server.get()] { raw->service_.loop.run(); });
   return server;
@@ -98,13 +102,14 @@ void Server::serve(const Model& model, Llm& llm, const std::function<bool()>& st
   ready();
   constexpr int64_t kLookNs = 20'000'000;  // for the word to stop
   while (!stopping()) {
+    service_.run_engine_calls();
     if (!engine.step()) engine.wait_for_work(kLookNs);
   }
 
+  // Probes are answered until the end: that is how a cluster hears that it drains.
   service_.phase = Service::Phase::kDraining;
-  on_loop([&] { http_->stop_accepting(); });
   const int64_t deadline_ns = steady_clock().now_ns() + drain_timeout_ms * 1'000'000;
-  const auto is_over = [&] { return service_.answers.empty() && http_->num_connections() == 0; };
+  const auto is_over = [&] { return service_.answers.empty(); };
   const Error cut_short{.code = ErrorCode::kOverloaded,
                         .message = "the server is stopping; the answer was cut short"};
   bool cut = false;
@@ -117,8 +122,20 @@ void Server::serve(const Model& model, Llm& llm, const std::function<bool()>& st
       });
       cut = true;
     }
+    service_.run_engine_calls();
     if (!engine.step()) engine.wait_for_work(cut ? 10 * kLookNs : kLookNs);
   }
+  engine.run_until_idle();
+  on_loop([&] { http_->stop_accepting(); });
+  // What was written last has to go out.
+  const int64_t close_ns = steady_clock().now_ns() + kCloseMs * 1'000'000;
+  while (on_loop([&] { return http_->num_connections() > 0; }) &&
+         steady_clock().now_ns() < close_ns) {
+    engine.wait_for_work(kLookNs);
+  }
+  // From here on nobody asks for the model, which its owner may take away.
+  on_loop([&] { http_.reset(); });
+  service_.tasks.stop();
   engine.run_until_idle();
   llm.set_listener(nullptr);
 }
@@ -170,13 +187,18 @@ std::optional<HttpResponse> Server::on_head(const HttpHead& head) {
       response.headers.emplace_back("allow", methods_of(head.path));
       return response;
     }
+    const std::string* const length = head.header("content-length");
+    if (route->method == "GET" &&
+        ((length != nullptr && *length != "0") || head.header("transfer-encoding") != nullptr)) {
+      return api_error(413, cat(route->path, " takes no body"), {}, "body_not_taken");
+    }
     if (route->needs == Route::Needs::kRoom) return service_.find_refusal();
     if (route->needs == Route::Needs::kModel && service_.phase == Service::Phase::kLoading) {
       return busy_response("Loading model", "loading", 1);
     }
     return std::nullopt;
   }();
-  if (refusal) service_.metrics.on_http(route_name(head.path), head.method, refusal->status);
+  if (refusal) service_.count_http(head, refusal->status);
   return refusal;
 }
 

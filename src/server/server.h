@@ -22,6 +22,8 @@ class Server final : private HttpHandler {
   /// Ends at once what is still open.
   ~Server() override;
 
+  /// For the executor that will serve: what happens when, while somebody profiles.
+  Trace& trace() { return service_.profile.trace; }
   /// "http://127.0.0.1:8000"
   std::string url() const;
 

@@ -34,13 +34,14 @@ class Serving {
     run.extra_wanted_rows = 32;
     run.max_step_stretch = 1.4;
     run.seed = 1;
-    auto loaded = Llm::load(*model_, run);
-    ENSURE(loaded.has_value(), loaded ? "" : loaded.error().message);
-    llm_ = *std::move(loaded);
     options.served_model_name = "demo";
     auto listening = Server::listen(std::move(options));
     ENSURE(listening.has_value(), listening ? "" : listening.error().message);
     server_ = *std::move(listening);
+    run.exec.trace = &server_->trace();
+    auto loaded = Llm::load(*model_, run);
+    ENSURE(loaded.has_value(), loaded ? "" : loaded.error().message);
+    llm_ = *std::move(loaded);
     std::atomic<bool> ready = false;
     thread_ = std::thread([this, &ready] {
       server_->serve(
@@ -336,7 +337,8 @@ TEST(Server, TheKeyGuardsEveryRouteButTheProbes) {
              {{"authorization", "first-key"}},
              {{"authorization", "Bearer first-keyfirst-key"}},
              {{"x-api-key", "first-ke"}}}) {
-      const auto answer = serving.ask(std::string(route.method), path, "{}", headers);
+      const auto answer =
+          serving.ask(std::string(route.method), path, route.method == "POST" ? "{}" : "", headers);
       ASSERT_TRUE(answer);
       if (route.access == Route::Access::kOpen) {
         EXPECT_EQ(answer->status, 200) << path;

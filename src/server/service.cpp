@@ -34,8 +34,14 @@ void Service::respond(const Call& call, HttpResponse response) {
   log_access(call, status, Json::object());
 }
 
+void Service::count_http(const HttpHead& head, int status) {
+  // Nobody chooses the labels of our metrics but we.
+  const bool is_known = head.method == "GET" || head.method == "HEAD" || head.method == "POST";
+  metrics.on_http(route_name(head.path), is_known ? head.method : "other", status);
+}
+
 void Service::log_access(const Call& call, int status, const Json& details) {
-  metrics.on_http(route_name(call.head.path), call.head.method, status);
+  count_http(call.head, status);
   if (access_log_ == nullptr) return;
   Json line = {{"time", std::time(nullptr)},
                {"request_id", call.id},
@@ -52,7 +58,10 @@ void Service::log_access(const Call& call, int status, const Json& details) {
 
 void Service::on_answer_event(AnswerEvent event) {
   const auto found = answers.find(Answer::number_of(event.tag));
-  if (found == answers.end()) return;  // its client has left
+  if (found == answers.end()) {  // its client has left
+    if (event.result != nullptr) metrics.on_abort();
+    return;
+  }
   const std::shared_ptr<Answer> answer = found->second;
   answer->on_event(std::move(event));
 }
@@ -67,7 +76,7 @@ std::optional<HttpResponse> Service::find_refusal() const {
       break;
   }
   const int64_t most = options.max_queue + served->llm.plan().shape.max_num_seqs;
-  if (static_cast<int64_t>(answers.size()) > most) {
+  if (static_cast<int64_t>(answers.size()) + num_text_tasks >= most) {
     return busy_response(cat("the queue is full: ", most, " requests are being answered or wait"),
                          "queue_full", 1);
   }
@@ -77,6 +86,33 @@ std::optional<HttpResponse> Service::find_refusal() const {
 void Service::keep_account(RequestAccount account) {
   accounts.push_back(std::move(account));
   if (accounts.size() > kMostAccounts) accounts.pop_front();
+}
+
+void Service::trace_request(const RequestResult& result) {
+  if (profile.state != Profile::State::kOn) return;
+  if (profile.requests.size() >= Profile::kMostRequests) return;
+  profile.requests.push_back({.id = result.id,
+                              .submitted_ns = result.timing.submitted_ns,
+                              .scheduled_ns = result.timing.scheduled_ns,
+                              .first_token_ns = result.timing.first_token_ns,
+                              .finished_ns = result.timing.finished_ns,
+                              .prompt_tokens = result.prompt_tokens,
+                              .generated_tokens = static_cast<int64_t>(result.token_ids.size())});
+}
+
+void Service::on_engine(std::function<void()> call) {
+  const std::lock_guard lock(engine_calls_mutex_);
+  engine_calls_.push_back(std::move(call));
+}
+
+void Service::run_engine_calls() {
+  std::vector<std::function<void()>> calls;
+  {
+    const std::lock_guard lock(engine_calls_mutex_);
+    if (engine_calls_.empty()) return;
+    calls.swap(engine_calls_);
+  }
+  for (const auto& call : calls) call();
 }
 
 std::string new_request_id() {

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "llm/llm.h"
 #include "llm/prompter.h"
+#include "measure/chrome_trace.h"
 #include "net/event_loop.h"
 #include "net/http_server.h"
 #include "server/metrics.h"
@@ -65,6 +68,16 @@ struct RequestAccount {
   double total_ms = 0;
 };
 
+/// What /start_profile begins and /stop_profile gives.
+struct Profile {
+  static constexpr int64_t kMostEvents = 1 << 18;
+  static constexpr size_t kMostRequests = 1 << 14;
+
+  Trace trace;
+  enum class State { kOff, kOn, kEnding } state = State::kOff;  // the loop's
+  std::vector<TracedRequest> requests;                          // that ended meanwhile
+};
+
 /// What the endpoints share. All of it belongs to the loop's thread, but where it says otherwise.
 class Service final : public Outbox::Reader {
  public:
@@ -76,6 +89,8 @@ class Service final : public Outbox::Reader {
 
   /// Sends a whole answer and writes it to the access log. Every endpoint ends with it.
   void respond(const Call& call, HttpResponse response);
+  /// An answer in the metrics, without anything that a stranger wrote.
+  void count_http(const HttpHead& head, int status);
   /// What an answer that was not sent through respond() leaves behind.
   void log_access(const Call& call, int status, const Json& details);
 
@@ -83,6 +98,13 @@ class Service final : public Outbox::Reader {
   /// Why a request that wants an answer of the model cannot have one now, if so.
   std::optional<HttpResponse> find_refusal() const;
   void keep_account(RequestAccount account);
+  /// A request has ended: a row of its own where somebody profiles.
+  void trace_request(const RequestResult& result);
+
+  /// From the loop's thread: what the engine's thread is to do between two steps.
+  void on_engine(std::function<void()> call);
+  /// On the engine's thread.
+  void run_engine_calls();
 
   ServerOptions options;
   EventLoop loop;
@@ -92,10 +114,15 @@ class Service final : public Outbox::Reader {
   std::optional<ServedModel> served;  // there once the phase has left kLoading
   std::unordered_map<uint64_t, std::shared_ptr<Answer>> answers;  // live ones, by number
   uint64_t next_answer = 1;
+  int64_t num_text_tasks = 0;           // of the routes that tokenise and render only
   std::deque<RequestAccount> accounts;  // of the last ones that ended
+  Profile profile;
+  std::function<int64_t()> num_connections;  // of the HTTP server, once there is one
 
  private:
   std::FILE* access_log_ = nullptr;
+  std::mutex engine_calls_mutex_;
+  std::vector<std::function<void()>> engine_calls_;
 
  public:
   TaskQueue tasks;  // last: its threads end before anything else goes

@@ -6,14 +6,15 @@ TaskQueue::TaskQueue(int num_threads) {
   for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
-TaskQueue::~TaskQueue() {
+void TaskQueue::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    tasks_.clear();
   }
   filled_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  tasks_.clear();
 }
 
 void TaskQueue::push(std::function<void()> task) {

@@ -14,11 +14,12 @@ namespace quern {
 class TaskQueue {
  public:
   explicit TaskQueue(int num_threads);
-  /// Drops what has not begun.
-  ~TaskQueue();
+  ~TaskQueue() { stop(); }
   TaskQueue(const TaskQueue&) = delete;
   TaskQueue& operator=(const TaskQueue&) = delete;
 
+  /// Drops what has not begun and waits for what has; nothing runs from then on.
+  void stop();
   /// From any thread. How many wait is bounded by whoever pushes.
   void push(std::function<void()> task);
 

@@ -48,7 +48,7 @@ void openapi(Service& service, Call call) {
     Json operation = {{"summary", route.summary},
                       {"responses", {{"200", {{"description", "done"}}}}}};
     if (route.access == Route::Access::kOpen) operation["security"] = Json::array();
-    if (route.needs == Route::Needs::kRoom) {
+    if (route.handle == chat_completions || route.handle == completions) {
       const ApiRoute which = route.handle == chat_completions ? kChatRoute : kCompletionsRoute;
       operation["requestBody"] = {
           {"required", true},

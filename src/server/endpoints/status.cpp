@@ -22,10 +22,11 @@ int64_t stalled_ms(const Service& service) {
 
 MetricGauges gauges_of(const Service& service) {
   MetricGauges gauges{.resident_bytes = resident_bytes()};
+  if (service.num_connections) gauges.connections = service.num_connections();
   if (service.phase == Service::Phase::kLoading) return gauges;
   const EngineSnapshot snapshot = service.served->llm.engine().snapshot();
   gauges.requests_running = snapshot.num_running;
-  gauges.requests_waiting = snapshot.live_requests - snapshot.num_running;
+  gauges.requests_waiting = std::max<int64_t>(0, snapshot.live_requests - snapshot.num_running);
   for (const KvGroupCounts& group : snapshot.kv_groups) {
     const double usage = static_cast<double>(group.held()) / static_cast<double>(group.total);
     gauges.kv_cache_usage = std::max(gauges.kv_cache_usage, usage);

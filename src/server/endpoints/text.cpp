@@ -17,15 +17,24 @@ namespace {
 template <typename Work>
 void in_a_task(Service& service, Call call, Work work) {
   auto shared = std::make_shared<Call>(std::move(call));
-  service.tasks.push([&service, shared, work] {
+  ++service.num_text_tasks;
+  service.tasks.push([&service, shared = std::move(shared), work]() mutable {
     const auto answer = [&]() -> Result<Json> {
       ASSIGN_OR_RETURN(const Json object, parse_json(shared->body, "body", ErrorCode::kBadInput));
       if (!object.is_object()) return bad_field("(body)", object.type_name(), "an object");
+      if (const auto name = object.find("model");
+          name != object.end() && name->is_string() && *name != service.served->id) {
+        return no_such_model(name->get<std::string>(), service.served->id);
+      }
       return work(*service.served, object);
     }();
     auto response = std::make_shared<HttpResponse>(answer ? json_response(200, *answer)
                                                           : api_error(answer.error()));
-    service.loop.post([&service, shared, response] { service.respond(*shared, *response); });
+    // The pointer moves along: the last owner of a reply is on the loop's thread always.
+    service.loop.post([&service, shared = std::move(shared), response] {
+      --service.num_text_tasks;
+      service.respond(*shared, *response);
+    });
   });
 }
 
@@ -89,21 +98,14 @@ constexpr TextField kTemplateFields[] = {
     {"chat_template_kwargs", shape::special("an object", R"({"type":"object"})")},
 };
 
-/// The messages of such a body as the chat route takes them.
-Result<Json> read_messages(const ServedModel& served, const Json& messages) {
-  ASSIGN_OR_RETURN(const ApiRequest request, read_api_request({{"messages", messages}}, kChatRoute,
-                                                              default_body(served.model)));
-  return *request.body.messages;
-}
-
-TemplateOptions template_options(const Json& object) {
-  TemplateOptions options{
-      .add_generation_prompt = flag_of(object, "add_generation_prompt", true),
-      .continue_final_message = flag_of(object, "continue_final_message", false)};
-  if (const Json* const variables = find(object, "chat_template_kwargs")) {
-    options.variables = *variables;
+/// The part of such a body that the chat route has too, checked as that one checks it.
+Result<ApiRequest> read_chat(const ServedModel& served, const Json& object) {
+  Json chat = Json::object();
+  for (const char* name :
+       {"messages", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"}) {
+    if (object.contains(name)) chat[name] = object[name];
   }
-  return options;
+  return read_api_request(chat, kChatRoute, default_body(served.model));
 }
 
 }  // namespace
@@ -122,8 +124,8 @@ void tokenize(Service& service, Call call) {
         }
         std::vector<int32_t> ids;
         if (messages != nullptr) {
-          ASSIGN_OR_RETURN(const Json turns, read_messages(served, *messages));
-          ASSIGN_OR_RETURN(ids, served.prompter.encode_messages(turns, template_options(object)));
+          ASSIGN_OR_RETURN(const ApiRequest chat, read_chat(served, object));
+          ASSIGN_OR_RETURN(ids, served.prompter.encode_messages(*chat.body.messages, chat.chat));
         } else {
           // llama.cpp adds special tokens to `content` only where it is told to, vLLM to `prompt`
           // always.
@@ -173,12 +175,9 @@ void apply_template(Service& service, Call call) {
   in_a_task(service, std::move(call),
             [](const ServedModel& served, const Json& object) -> Result<Json> {
               RETURN_IF_ERROR(check_fields(object, kTemplateFields));
-              const Json* const messages = find(object, "messages");
-              if (messages == nullptr)
-                return bad_field("messages", "nothing", "at least one message");
-              ASSIGN_OR_RETURN(const Json turns, read_messages(served, *messages));
+              ASSIGN_OR_RETURN(const ApiRequest chat, read_chat(served, object));
               ASSIGN_OR_RETURN(std::string text,
-                               served.prompter.render_messages(turns, template_options(object)));
+                               served.prompter.render_messages(*chat.body.messages, chat.chat));
               return Json{{"prompt", std::move(text)}};
             });
 }
