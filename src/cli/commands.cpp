@@ -7,9 +7,10 @@ namespace quern {
 namespace {
 
 constexpr std::array kCommands = {
-    &kBenchKernelsCommand, &kBenchModelCommand, &kChatCommand,     &kDemoCommand, &kDoctorCommand,
-    &kPerplexityCommand,   &kPlanCommand,       &kQuantizeCommand, &kRunCommand,  &kServeCommand,
-    &kShowCommand,         &kTemplateCommand,   &kTokenizeCommand,
+    &kBenchKernelsCommand, &kBenchModelCommand, &kBenchServeCommand, &kChatCommand,
+    &kDemoCommand,         &kDoctorCommand,     &kPerplexityCommand, &kPlanCommand,
+    &kQuantizeCommand,     &kRunCommand,        &kServeCommand,      &kShowCommand,
+    &kTemplateCommand,     &kTokenizeCommand,   &kTopCommand,
 };
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace quern {
 // One file each; commands.cpp lists them.
 extern const Command kBenchKernelsCommand;
 extern const Command kBenchModelCommand;
+extern const Command kBenchServeCommand;
 extern const Command kChatCommand;
 extern const Command kDemoCommand;
 extern const Command kDoctorCommand;
@@ -18,5 +19,6 @@ extern const Command kServeCommand;
 extern const Command kShowCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
+extern const Command kTopCommand;
 
 }  // namespace quern

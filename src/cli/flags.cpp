@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "exec/cpu/isa.h"
 #include "llm/run_plan.h"
+#include "measure/load/prompts.h"
 #include "tensor/dtype.h"
 
 namespace quern {
@@ -128,7 +129,8 @@ constexpr Flag kFlags[] = {
     {"--served-model-name", "-a --alias", kValue, kCommand, "NAME",
      "the model's name in the API (default: the last part of its path)"},
     {"--api-key", "", kRepeatable, kCommand, "KEY",
-     "asked for on every route but the probes; each is a tenant of its own"},
+     "of serve: asked for on every route but the probes, each a tenant of its own; else what is "
+     "sent"},
     {"--api-key-file", "", kValue, kCommand, "FILE", "keys, one a line"},
     {"--ssl-certfile", "--ssl-cert-file", kValue, kCommand, "FILE", "TLS with this certificate",
      "--ssl-keyfile"},
@@ -142,6 +144,56 @@ constexpr Flag kFlags[] = {
      "a step with prompt tokens takes at most about X times one without (default 1.4; 0: no "
      "bound)"},
     {"--access-log", "", kValue, kCommand, "FILE|-", "a JSON line for each answer"},
+    {"--backend", "--endpoint-type", kValue, kCommand, "NAME",
+     "openai (completions, the default) or openai-chat"},
+    {"--base-url", "", kValue, kCommand, "URL", "default http://127.0.0.1:8000"},
+    {"--endpoint", "", kValue, kCommand, "PATH",
+     "default /v1/completions, of openai-chat /v1/chat/completions"},
+    {"--insecure", "", kSwitch, kCommand, "", "take any certificate of an https server"},
+    {"--ready-check-timeout-sec", "", kValue, kCommand, "S",
+     "wait so long for the server (default 60)"},
+    {"--dataset-name", "", kValue, kCommand, "NAME", "default random; ", "", dataset_names},
+    {"--dataset-path", "", kValue, kCommand, "FILE", "the dataset, of all but random",
+     "--dataset-name"},
+    {"--num-prompts", "", kValue, kCommand, "N",
+     "requests (default 1000; of a trace all; with a rate and a duration as many as arrive)"},
+    {"--random-input-len", "--isl --input-len", kValue, kCommand, "N",
+     "tokens of a random prompt (default 1024); words, where no --tokenizer counts them"},
+    {"--random-output-len", "--osl --output-len --custom-output-len --sharegpt-output-len", kValue,
+     kCommand, "N", "most tokens of an answer (default: the dataset's, else 128)"},
+    {"--random-prefix-len", "", kValue, kCommand, "N",
+     "tokens before them that all random prompts share (default 0)"},
+    {"--random-range-ratio", "", kValue, kCommand, "X",
+     "random lengths from 1 - X to 1 + X times those (default 0)"},
+    {"--tokenizer", "", kValue, kCommand, "MODEL",
+     "counts prompts, and answers again: a model or a file as for tokenize"},
+    {"--request-rate", "", kValue, kCommand, "X|inf",
+     "requests a second, whatever the answers (default inf: all at once, or as users of "
+     "--max-concurrency)"},
+    {"--arrivals", "", kValue, kCommand, "KIND",
+     "gaps of that rate: poisson (default), gamma, constant; trace: the dataset's own times"},
+    {"--burstiness", "", kValue, kCommand, "X",
+     "shape of gamma gaps: 1 Poisson, below 1 in bursts, above 1 more even", "--request-rate"},
+    {"--max-concurrency", "", kValue, kCommand, "N",
+     "requests under way at once; without a rate so many users, each of whom waits for an answer"},
+    {"--benchmark-duration", "", kValue, kCommand, "S", "send nothing new after so long"},
+    {"--num-warmups", "", kValue, kCommand, "N",
+     "requests before, not counted; the first shows whether the server takes them (default 1)"},
+    {"--mode", "", kValue, kCommand, "KIND", "stream (default) or sync: whole answers"},
+    {"--cancel-rate", "", kValue, kCommand, "X",
+     "share of requests that the client leaves in the middle of the answer (default 0)"},
+    {"--goodput", "", kRepeatable, kCommand, "METRIC:MS",
+     "count requests within all such limits of ttft, tpot, e2el"},
+    {"--percentile-metrics", "", kValue, kCommand, "NAME,..",
+     "what the console shows (default ttft,tpot,itl,e2el)"},
+    {"--metric-percentiles", "", kValue, kCommand, "X,..", "default 50,90,99"},
+    {"--save-result", "", kSwitch, kCommand, "", "write the JSON to a file too"},
+    {"--save-detailed", "", kSwitch, kCommand, "", "with times and texts of every request",
+     "--save-result"},
+    {"--result-dir", "", kValue, kCommand, "DIR", "default: here", "--save-result"},
+    {"--result-filename", "", kValue, kCommand, "FILE", "default: by backend, rate, model and time",
+     "--save-result"},
+    {"--metadata", "", kRepeatable, kCommand, "KEY=VALUE", "goes into the result"},
 
     {"--filter", "", kValue, kCommand, "REGEX",
      "names to run: multiply/FORMAT/int8|float/LEVEL/TOKENS and peer/LIBRARY/FORMAT/TOKENS "

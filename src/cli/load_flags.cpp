@@ -39,6 +39,8 @@ FuseOptions read_fuse(const Arguments& arguments) {
   return fuse;
 }
 
+}  // namespace
+
 Result<uint64_t> read_seed(const Arguments& arguments) {
   const std::optional<std::string> word = arguments.text("--seed");
   if (!word) {
@@ -49,8 +51,6 @@ Result<uint64_t> read_seed(const Arguments& arguments) {
   if (const auto integer = parse_integer<int64_t>(*word)) return static_cast<uint64_t>(*integer);
   return bad_value("--seed", *word, "a 64-bit integer");
 }
-
-}  // namespace
 
 Result<std::optional<DType>> read_dtype(const Arguments& arguments, std::string_view name) {
   const std::optional<std::string> word = arguments.text(name);

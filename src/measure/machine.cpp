@@ -1,5 +1,6 @@
 #include "measure/machine.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,6 +47,34 @@ std::string machine_key() {
 
 int64_t l2_cache_bytes() { return system_number(_SC_LEVEL2_CACHE_SIZE); }
 int64_t l3_cache_bytes() { return system_number(_SC_LEVEL3_CACHE_SIZE); }
+
+CpuTimes cpu_times() {
+  std::ifstream stat("/proc/stat");
+  std::string name;
+  CpuTimes times;
+  // user nice system idle iowait irq softirq steal; what follows counts under user and nice too.
+  constexpr int kColumns = 8, kSteal = 7;
+  if (!(stat >> name) || name != "cpu") return times;
+  for (int column = 0; column < kColumns; ++column) {
+    int64_t ticks = 0;
+    if (!(stat >> ticks)) return {};
+    times.total += ticks;
+    if (column == kSteal) times.steal = ticks;
+  }
+  return times;
+}
+
+double steal_share(const CpuTimes& before, const CpuTimes& after) {
+  const int64_t total = after.total - before.total;
+  return total > 0 ? static_cast<double>(after.steal - before.steal) / static_cast<double>(total)
+                   : 0.0;
+}
+
+std::string kernel_name() {
+  utsname names{};
+  if (::uname(&names) != 0) return "unknown";
+  return cat(names.sysname, " ", names.release, " ", names.machine);
+}
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

@@ -30,6 +30,18 @@ double percentile(std::span<const double> values, double p) {
   return sorted[below] + (rank - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
+std::pair<double, double> percentile_interval(std::span<const double> values, double p) {
+  if (values.empty()) return {0, 0};
+  std::vector<double> sorted(values.begin(), values.end());
+  std::ranges::sort(sorted);
+  const auto n = static_cast<double>(sorted.size());
+  const double half = 1.96 * std::sqrt(n * p * (1 - p));
+  const auto at_rank = [&](double rank) {
+    return sorted[static_cast<size_t>(std::clamp(std::ceil(rank), 1.0, n)) - 1];
+  };
+  return {at_rank(n * p - half), at_rank(n * p + half)};
+}
+
 double median(std::span<const double> values) { return percentile(values, 0.5); }
 
 }  // namespace quern

@@ -21,6 +21,15 @@ TEST(Statistics, AgreeWithHandWorkedFigures) {
   EXPECT_EQ(standard_deviation(std::vector<double>{5}), 0);
 }
 
+TEST(Statistics, AnIntervalOfAPercentileIsBetweenRanks) {
+  std::vector<double> values;
+  for (int i = 1000; i > 0; --i) values.push_back(i);
+  EXPECT_EQ(percentile_interval(values, 0.99), std::make_pair(984.0, 997.0));
+  values.erase(values.begin(), values.begin() + 700);  // 300 to 1
+  EXPECT_EQ(percentile_interval(values, 0.99), std::make_pair(294.0, 300.0));
+  EXPECT_EQ(percentile_interval({}, 0.5), std::make_pair(0.0, 0.0));
+}
+
 TEST(PerplexityWindows, TheLastShorterOneCountsIfItHasTwoIds) {
   const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6};
   const auto windows = perplexity_windows(ids, 4, PerplexityMethod::kWindow, std::nullopt);

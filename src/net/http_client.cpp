@@ -138,22 +138,26 @@ class Connection final : public HttpConnection,
         stream_.set_verify_callback(asio::ssl::host_name_verification(host));
       }
       stream_.async_handshake(asio::ssl::stream_base::client,
-                              then("agree on TLS", [](Connection& self) {
-                                self.connected_ = true;
-                                self.write();
-                              }));
+                              then("agree on TLS", [](Connection& self) { self.begin(); }));
     } else {
-      connected_ = true;
-      write();
+      begin();
     }
+  }
+
+  void begin() {
+    connected_ = true;
+    listener_->on_connected(now_ns());
+    if (listener_ != nullptr) write();
   }
 
   void write() {
     limit_time(client_.options.idle_timeout_ms);
-    http::async_write(stream_, request_, then("send", [](Connection& self, size_t) {
-                        self.listener_->on_sent(now_ns());
-                        if (self.listener_ != nullptr) self.read_head();
-                      }));
+    // The system is handed the bytes here; that it has them is heard only when the loop comes
+    // round.
+    listener_->on_sent(now_ns());
+    if (listener_ == nullptr) return;
+    http::async_write(stream_, request_,
+                      then("send", [](Connection& self, size_t) { self.read_head(); }));
   }
 
   void read_head() {
@@ -246,6 +250,14 @@ HttpClient::HttpClient(EventLoop& loop, Url url, HttpClientOptions options)
 HttpClient::~HttpClient() {
   for (auto& [exchange, connection] : impl_->busy) connection->close();
   for (auto& connection : impl_->idle) connection->close();
+}
+
+Result<void> HttpClient::find_host() {
+  SystemError error;
+  impl_->endpoints =
+      impl_->resolver.resolve(impl_->url.host, std::to_string(impl_->url.port), error);
+  if (error) return network_error(impl_->url, "find the host", error);
+  return {};
 }
 
 uint64_t HttpClient::start(HttpRequest request, HttpListener& listener) {

@@ -26,7 +26,10 @@ struct HttpRequest {
 class HttpListener {
  public:
   virtual ~HttpListener() = default;
-  /// The request is with the system to be sent.
+  /// A new connection was made for it, TLS included; not called where a kept one is used.
+  virtual void on_connected(int64_t now_ns) { (void)now_ns; }
+  /// The system is handed the request's bytes now; once more where a kept connection turns out to
+  /// have been closed and a new one carries the request.
   virtual void on_sent(int64_t now_ns) { (void)now_ns; }
   virtual void on_head(int status, int64_t now_ns) { (void)status, (void)now_ns; }
   /// Part of the body, as it came.
@@ -51,6 +54,8 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
+  /// Looks the host up, waiting for it, so that no request has to. kSystem where there is none.
+  Result<void> find_host();
   /// The exchange's number.
   uint64_t start(HttpRequest request, HttpListener& listener);
   /// Closes the connection of an exchange: its listener is not called again. Any number of times.
