@@ -90,13 +90,10 @@ Result<int> run_serve(const Arguments& given) {
 
   const ExecShape& shape = llm->plan().shape;
   const int64_t kv_tokens = shape.kv_blocks.front() * kKvBlockTokens;
-  const std::string id = server_options.served_model_name.empty()
-                             ? model->files.location.name
-                             : server_options.served_model_name;
   Result<void> written;
   server->serve(
       *model, *llm, [&] { return interrupted() || !written; },
-      [&] {
+      [&](const std::string& id) {
         std::fprintf(stderr,
                      "%s: context %lld, KV cache of %lld tokens, maximum concurrency at full "
                      "context: %.1fx\n%s\n%s/metrics\n",

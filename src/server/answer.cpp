@@ -203,7 +203,8 @@ void Answer::on_event(AnswerEvent event) {
     const int64_t before_ns = choice.num_tokens == 1 ? call_.received_ns : choice.last_token_ns;
     service_.metrics.on_token(event.token->time_ns - before_ns, choice.num_tokens);
     choice.last_token_ns = event.token->time_ns;
-    if (event.token->logprob || request_.return_token_ids) {
+    // A whole answer has these from the engine's result.
+    if (streaming_ && (event.token->logprob || request_.return_token_ids)) {
       choice.tokens.push_back(*std::move(event.token));
     }
     if (streaming_ && !choice.text.empty()) write_pending(choice, index);

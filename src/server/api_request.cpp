@@ -220,7 +220,7 @@ constexpr ApiField kFields[] = {
     {"t_max_predict_ms", kBoth, kRefused},
     {"temperature", kBoth},
     {"thinking_token_budget", kBoth, kRefused},
-    {"timings_per_token", kBoth, kUsed, shape::boolean(), QUERN_INTO(timings_per_token)},
+    {"timings_per_token", kBoth, kRefused},
     {"tool_choice", kChat, kWithoutEffect,
      shape::special(R"("none" or "auto": tools are not supported yet)",
                     R"({"enum":["none","auto"]})"),

@@ -87,7 +87,8 @@ auto Server::on_loop(Work work) {
 }
 
 void Server::serve(const Model& model, Llm& llm, const std::function<bool()>& stopping,
-                   const std::function<void()>& ready, int64_t drain_timeout_ms) {
+                   const std::function<void(const std::string& id)>& ready,
+                   int64_t drain_timeout_ms) {
   Engine& engine = llm.engine();
   llm.set_listener(&service_.outbox);
   on_loop([&] {
@@ -99,7 +100,7 @@ void Server::serve(const Model& model, Llm& llm, const std::function<bool()>& st
     service_.metrics.set_model(served.id, kKvBlockTokens, llm.plan().shape.kv_blocks.front());
     service_.phase = Service::Phase::kReady;
   });
-  ready();
+  ready(service_.served->id);
   constexpr int64_t kLookNs = 20'000'000;  // for the word to stop
   while (!stopping()) {
     service_.run_engine_calls();

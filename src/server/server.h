@@ -28,10 +28,11 @@ class Server final : private HttpHandler {
   std::string url() const;
 
   /// Answers with this model until `stopping` says so, on the calling thread; `ready` is called
-  /// when requests are taken. Then it drains: takes no more, lets what runs end for at most
-  /// `drain_timeout_ms`, and breaks off the rest with an error that says why.
+  /// with the model's name in the API when requests are taken. Then it drains: takes no more, lets
+  /// what runs end for at most `drain_timeout_ms`, and breaks off the rest with an error that says
+  /// why.
   void serve(const Model& model, Llm& llm, const std::function<bool()>& stopping,
-             const std::function<void()>& ready, int64_t drain_timeout_ms);
+             const std::function<void(const std::string& id)>& ready, int64_t drain_timeout_ms);
 
  private:
   explicit Server(ServerOptions options);

@@ -45,7 +45,8 @@ class Serving {
     std::atomic<bool> ready = false;
     thread_ = std::thread([this, &ready] {
       server_->serve(
-          *model_, *llm_, [this] { return stopping_.load(); }, [&] { ready = true; }, 10'000);
+          *model_, *llm_, [this] { return stopping_.load(); },
+          [&](const std::string&) { ready = true; }, 10'000);
     });
     while (!ready) std::this_thread::yield();
   }
