@@ -64,6 +64,8 @@ TEST(Cli, FailuresHaveTheStatusAndTheWordOfTheirCause) {
   expect_failure({"run", "demo", "x", "--isa", "avx512fp16"}, 5, "unsupported", "avx512fp16");
   expect_failure({"run", "demo", "x", "--executor", "abacus"}, 5, "unsupported", "abacus");
   expect_failure({"run", "demo", "x", "--kv-cache-dtype", "w8a8"}, 5, "unsupported", "w8a8");
+  expect_failure({"run", "demo", "x", "--cache-type-v", "q8_0"}, 2, "usage", "--cache-type-v");
+  expect_failure({"run", "demo", "x", "-ctk", "f16", "-ctv", "q8_0"}, 2, "usage", "q8_0");
   expect_failure({"run", "demo", "x", "--executor", "reference", "--weight-cache", "/tmp"}, 5,
                  "unsupported", "--weight-cache");
   expect_failure({"run", "demo", "x", "--max-model-len", "1000000"}, 6, "does_not_fit", "1000000");
@@ -306,6 +308,24 @@ TEST(Cli, TemplatesSeeThatThereAreNoTools) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Cli, AChatTemplateFileTakesThePlaceOfTheModels) {
+  const auto folder = std::filesystem::temp_directory_path() / "quern_cli_test_chat_template";
+  std::filesystem::create_directories(folder);
+  const std::string good = (folder / "t.jinja").string(), bad = (folder / "bad.jinja").string();
+  std::ofstream(good) << "{% for m in messages %}{{ m.content }}{% endfor %} and";
+  std::ofstream(bad) << "{% for m in %}";
+  const std::string turns =
+      R"({"messages":[{"role":"user","content":"Once upon a time"}],"max_tokens":4,"temperature":0})";
+  const Json chatted = parsed(answers({"--chat-template-file", good}, turns + "\n"));
+  const std::string text = R"({"prompt":"Once upon a time and","max_tokens":4,"temperature":0})";
+  EXPECT_EQ(chatted["token_ids"], parsed(answers({}, text + "\n"))["token_ids"]);
+  EXPECT_NE(chatted["prompt_tokens"], parsed(answers({}, turns + "\n"))["prompt_tokens"]);
+  expect_failure({"run", "demo", "x", "--chat-template-file", bad}, 7, "bad_input", bad);
+  expect_failure({"run", "demo", "x", "--chat-template-file", "/nonexistent.jinja"}, 3, "not_found",
+                 "/nonexistent.jinja");
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Cli, DemoWritesAStoryOfSixtyWordsOnStdoutAlone) {
   const ProcessResult result = run_quern({"demo"});
   ASSERT_EQ(result.status, 0) << result.err;
@@ -324,6 +344,37 @@ TEST(Cli, TokenizeGoesThereAndBack) {
   for (const Json& id : object["ids"]) ids += std::to_string(id.get<int>()) + " ";
   EXPECT_EQ(run_quern({"tokenize", "demo", "--decode"}, ids).out, text);
   EXPECT_EQ(parsed(run_quern({"tokenize", "demo", "--decode", "--json"}, ids).out)["text"], text);
+}
+
+/// The "kv" bytes of a plan.
+int64_t planned_kv(std::vector<std::string> words) {
+  words.insert(words.begin(), {"plan", "demo", "--json"});
+  return parsed(run_quern(words).out)["bytes"]["kv"].get<int64_t>();
+}
+
+TEST(Cli, SequencesShareABoundedCacheAndAnswerTheSame) {
+  const int64_t alone = planned_kv({"--max-num-seqs", "1"});
+  const std::string two = cat(2 * alone);
+  EXPECT_EQ(planned_kv({"--max-num-seqs", "16"}), 16 * alone);
+  EXPECT_LE(planned_kv({"--max-num-seqs", "16", "--kv-cache-memory-bytes", two}), 2 * alone);
+  EXPECT_GT(planned_kv({"--max-num-seqs", "16", "--kv-cache-memory-bytes", two}), alone);
+  expect_failure({"plan", "demo", "--kv-cache-memory-bytes", cat(alone - 1)}, 6, "does_not_fit",
+                 "--kv-cache-memory-bytes");
+
+  std::string lines;
+  for (int i = 0; i < 12; ++i) {
+    lines += cat(R"({"prompt":"Once upon a time number )", i,
+                 R"(","max_tokens":300,"ignore_eos":true,"seed":)", i, "}\n");
+  }
+  const auto texts = [&](const std::vector<std::string>& words) {
+    Json all = Json::array();
+    for (const Json& answer : parsed_lines(answers(words, lines)))
+      all.push_back(answer["token_ids"]);
+    return all;
+  };
+  const Json roomy = texts({"--max-num-seqs", "12"});
+  EXPECT_EQ(roomy.size(), 12u);
+  EXPECT_EQ(roomy, texts({"--max-num-seqs", "12", "--kv-cache-memory-bytes", two}));
 }
 
 TEST(Cli, ShowPlanAndTemplateAnswerInTheirShape) {

@@ -84,7 +84,7 @@ Result<int> run_chat(const Arguments& arguments) {
 
 namespace {
 
-constexpr std::string_view kFlags[] = {"--model", "--system"};
+constexpr std::string_view kFlags[] = {"--model", "--system", "--chat-template-file"};
 
 }  // namespace
 

@@ -33,12 +33,17 @@ constexpr Flag kFlags[] = {
      "int8"},
     {"--kv-cache-dtype", "-ctk --cache-type-k", kValue, kLoad, "TYPE",
      "auto (by the type of most weight bytes), f32, f16, bf16, q8_0, q4_0, fp8_e4m3"},
+    {"--cache-type-v", "-ctv", kValue, kLoad, "TYPE",
+     "as --kv-cache-dtype: values have the type of keys", "--kv-cache-dtype"},
     {"--max-model-len", "-c --ctx-size", kValue, kLoad, "N",
      "tokens of one sequence; auto (default): the model's, lowered until memory suffices"},
     {"--max-num-seqs", "-np --parallel", kValue, kLoad, "N", "sequences at once (default 16)"},
     {"--max-num-batched-tokens", "-b --batch-size", kValue, kLoad, "N",
      "prompt tokens of one step (default 512)"},
     {"--memory-limit", "", kValue, kLoad, "SIZE", "refuse to start above it (8GiB, 512M)"},
+    {"--kv-cache-memory-bytes", "", kValue, kLoad, "SIZE",
+     "blocks of keys and values that all sequences share (default: as many as --max-num-seqs need "
+     "at their longest)"},
     {"--weight-cache", "", kValue, kLoad, "DIR|off",
      "where packed weights are kept for the next start (default: the user's cache folder)"},
     {"--seed", "-s", kValue, kLoad, "N", "default: random, printed"},
@@ -62,6 +67,8 @@ constexpr Flag kFlags[] = {
     {"--logit-bias", "", kRepeatable, kRequest, "ID=X", "added to the logit of a token"},
     {"--stop", "", kRepeatable, kRequest, "TEXT", "end before this text"},
     {"--stop-token-ids", "", kRepeatable, kRequest, "ID", "end at this token"},
+    {"--allowed-token-ids", "", kRepeatable, kRequest, "ID", "nothing but these tokens can come"},
+    {"--bad-words", "", kRepeatable, kRequest, "TEXT", "the answer holds none of these"},
     {"--ignore-eos", "", kSwitch, kRequest, "", "do not end at the model's end tokens"},
     {"--logprobs", "", kValue, kRequest, "K", "log-probabilities with the K likeliest (0 to 20)"},
     {"--prompt-logprobs", "", kValue, kRequest, "K", "the same for the prompt"},
@@ -77,6 +84,9 @@ constexpr Flag kFlags[] = {
      "--prompts"},
     {"--summary", "", kValue, kCommand, "FILE", "write totals of --prompts there", "--prompts"},
     {"--image", "", kRepeatable, kCommand, "FILE", "an image for the prompt"},
+
+    {"--chat-template-file", "", kValue, kCommand, "FILE",
+     "instead of the model's own chat template: Jinja (*.jinja), or JSON that has one"},
 
     {"--container", "", kSwitch, kCommand, "", "the file format alone, whatever the model"},
     {"--program", "", kSwitch, kCommand, "", "the steps the model computes"},
@@ -144,6 +154,10 @@ constexpr Flag kFlags[] = {
      "a step with prompt tokens takes at most about X times one without (default 1.4; 0: no "
      "bound)"},
     {"--access-log", "", kValue, kCommand, "FILE|-", "a JSON line for each answer"},
+    {"--metrics", "", kSwitch, kCommand, "", "/metrics, which is always there"},
+    {"--slots", "", kSwitch, kCommand, "", "/slots, which is always there"},
+    {"--jinja", "", kSwitch, kCommand, "", "chat templates in Jinja, as always"},
+
     {"--backend", "--endpoint-type", kValue, kCommand, "NAME",
      "openai (completions, the default) or openai-chat"},
     {"--base-url", "", kValue, kCommand, "URL", "default http://127.0.0.1:8000"},

@@ -81,6 +81,11 @@ Result<RunOptions> read_load_flags(const Arguments& arguments) {
     options.dtype_overrides.push_back(std::move(rule));
   }
   ASSIGN_OR_RETURN(options.kv_cache_dtype, read_dtype(arguments, "--kv-cache-dtype"));
+  ASSIGN_OR_RETURN(const auto value_dtype, read_dtype(arguments, "--cache-type-v"));
+  if (value_dtype && value_dtype != options.kv_cache_dtype) {
+    return bad_value("--cache-type-v", *arguments.text("--cache-type-v"),
+                     "the type of --kv-cache-dtype: values have the type of keys");
+  }
   if (arguments.text("--max-model-len").value_or("auto") != "auto") {
     ASSIGN_OR_RETURN(options.max_model_len, arguments.integer("--max-model-len", 1, kMostTokens));
   }
@@ -89,6 +94,7 @@ Result<RunOptions> read_load_flags(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto batched, arguments.integer("--max-num-batched-tokens", 1, 1 << 20));
   options.max_num_batched_tokens = batched.value_or(options.max_num_batched_tokens);
   ASSIGN_OR_RETURN(options.memory_limit, arguments.size("--memory-limit"));
+  ASSIGN_OR_RETURN(options.kv_cache_memory_bytes, arguments.size("--kv-cache-memory-bytes"));
   if (const auto cache = arguments.text("--weight-cache")) {
     if (cache->empty()) return bad_value("--weight-cache", *cache, "a folder, or off");
     if (*cache != "off") options.exec.weight_cache = *cache;

@@ -45,6 +45,13 @@ Result<TemplateSource> template_of_json(const std::string& text, const std::stri
   return found;
 }
 
+/// The template that is a file (*.jinja), or that a JSON file has.
+Result<TemplateSource> template_of_file(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const std::string text, read_file(path, kMostBytes));
+  if (path.extension() == ".jinja") return TemplateSource{.text = text, .what = path};
+  return template_of_json(text, path);
+}
+
 }  // namespace
 
 std::string model_name(const Arguments& arguments) { return arguments.positional().front(); }
@@ -67,7 +74,14 @@ Result<ModelFiles> open_model_files_argument(const Arguments& arguments) {
 }
 
 Result<std::unique_ptr<Model>> open_model_argument(const Arguments& arguments) {
-  return open_named_model(model_name(arguments));
+  ASSIGN_OR_RETURN(std::unique_ptr<Model> model, open_named_model(model_name(arguments)));
+  if (const auto file = arguments.text("--chat-template-file")) {
+    ASSIGN_OR_RETURN(TemplateSource source, template_of_file(*file));
+    // Read again with the model's words where it is used; here for what is wrong with it.
+    RETURN_IF_ERROR(ChatTemplate::parse(source.text, source.what));
+    model->files.given_chat_template = std::move(source.text);
+  }
+  return model;
 }
 
 Result<Tokenizer> open_tokenizer_argument(const Arguments& arguments) {
@@ -98,9 +112,7 @@ Result<TemplateSource> open_template_argument(const Arguments& arguments) {
   std::error_code ignored;
   if (std::filesystem::is_regular_file(path, ignored) && !looks_like_gguf(path) &&
       path.extension() != ".safetensors") {
-    ASSIGN_OR_RETURN(const std::string text, read_file(path, kMostBytes));
-    if (path.extension() == ".jinja") return TemplateSource{.text = text, .what = name};
-    return template_of_json(text, name);
+    return template_of_file(path);
   }
   // The folder or the GGUF that MODEL stands for, whether or not its model can be run; a folder
   // without weights will do.

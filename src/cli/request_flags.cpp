@@ -37,7 +37,7 @@ Result<Json> read_request_flags(const Arguments& arguments) {
     const std::vector<std::string> words = arguments.texts(f.name);
     if (f.kind == FlagKind::kSwitch) {
       fields[name] = true;
-    } else if (f.name == "--stop") {
+    } else if (f.name == "--stop" || f.name == "--bad-words") {
       fields[name] = words;
     } else if (f.name == "--logit-bias") {
       for (const std::string& word : words) {

@@ -137,9 +137,9 @@ Result<int> run_command(const Arguments& arguments) {
       Footer::kNone);
 }
 
-constexpr std::string_view kFlags[] = {"--model",     "--prompt",  "--messages",
-                                       "--raw",       "--system",  "--prompts",
-                                       "--unordered", "--summary", "--image"};
+constexpr std::string_view kFlags[] = {
+    "--model",   "--prompt",    "--messages", "--raw",   "--system",
+    "--prompts", "--unordered", "--summary",  "--image", "--chat-template-file"};
 
 }  // namespace
 

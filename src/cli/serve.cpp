@@ -117,11 +117,15 @@ Result<int> run_serve(const Arguments& given) {
   return 0;
 }
 
-constexpr std::string_view kFlags[] = {
-    "--model",      "--host",          "--port",         "--served-model-name",
-    "--api-key",    "--api-key-file",  "--ssl-certfile", "--ssl-keyfile",
-    "--ready-file", "--drain-timeout", "--max-queue",    "--max-step-stretch",
-    "--access-log"};
+constexpr std::string_view kFlags[] = {"--model",        "--host",
+                                       "--port",         "--served-model-name",
+                                       "--api-key",      "--api-key-file",
+                                       "--ssl-certfile", "--ssl-keyfile",
+                                       "--ready-file",   "--drain-timeout",
+                                       "--max-queue",    "--max-step-stretch",
+                                       "--access-log",   "--chat-template-file",
+                                       "--metrics",      "--slots",
+                                       "--jinja"};
 
 }  // namespace
 

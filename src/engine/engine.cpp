@@ -403,7 +403,14 @@ void Engine::process(const StepRange& range, const StepResult& result, int64_t n
     return;
   }
   account(*sequence, range, now_ns);
+  if (sequence->request.wants_progress && sequence->reported_tokens < 0) {
+    report_progress(*sequence, sequence->result.cached_tokens, step_planned_ns_);
+  }
   sequence->num_computed += range.count;
+  if (sequence->request.wants_progress) {
+    report_progress(*sequence, std::min(sequence->num_computed, sequence->result.prompt_tokens),
+                    now_ns);
+  }
   pool_.commit(sequence->slot, sequence->tokens, sequence->num_computed);
 
   const std::span<const RowWish> wishes = scheduler_.plan().wishes();
@@ -427,6 +434,20 @@ void Engine::process(const StepRange& range, const StepResult& result, int64_t n
   } else if (sequence->num_left() == 0) {
     finish(scheduler_.remove(*sequence), FinishReason::kLength);  // it was scored, that is all
   }
+}
+
+/// Unless as much has been told before.
+void Engine::report_progress(Sequence& sequence, int64_t processed, int64_t now_ns) {
+  if (processed <= sequence.reported_tokens) return;
+  sequence.reported_tokens = processed;
+  const RequestResult& result = sequence.result;
+  sink_.on_prompt_progress({.id = result.id,
+                            .tag = result.tag,
+                            .prompt_tokens = result.prompt_tokens,
+                            .cached_tokens = result.cached_tokens,
+                            .processed_tokens = processed,
+                            .scheduled_ns = result.timing.scheduled_ns,
+                            .time_ns = now_ns});
 }
 
 std::span<const float> Engine::row(const StepResult& result, int64_t wish_idx) const {
@@ -491,7 +512,11 @@ void Engine::append_token(Sequence& sequence, int32_t token_id, int64_t now_ns) 
         result.stop_reason = std::move(*stop);
       }
     }
-    if (!reason && index + 1 >= sequence.max_new) reason = FinishReason::kLength;
+    const bool took_too_long = request.max_predict_ns > 0 &&
+                               now_ns - result.timing.first_token_ns >= request.max_predict_ns;
+    if (!reason && (took_too_long || index + 1 >= sequence.max_new)) {
+      reason = FinishReason::kLength;
+    }
   }
 
   TokenEvent event{.id = result.id,

@@ -126,6 +126,7 @@ class Engine {
   int32_t choose(Sequence& sequence, std::span<const float> logits);
   void append_token(Sequence& sequence, int32_t token_id, int64_t now_ns);
   void finish(std::unique_ptr<Sequence> sequence, FinishReason reason);
+  void report_progress(Sequence& sequence, int64_t processed, int64_t now_ns);
   std::span<const float> row(const StepResult& result, int64_t wish_idx) const;
 
   Executor& executor_;

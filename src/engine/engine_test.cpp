@@ -24,6 +24,10 @@ class VirtualClock final : public Clock {
 
 class Answers final : public EventSink {
  public:
+  void on_prompt_progress(const PromptProgress& progress) override {
+    EXPECT_FALSE(streamed.contains(progress.id));
+    progresses.push_back(progress);
+  }
   void on_token(const TokenEvent& event) override {
     EXPECT_FALSE(finished.contains(event.id));
     std::vector<int32_t>& tokens = streamed[event.id];
@@ -40,6 +44,7 @@ class Answers final : public EventSink {
   std::map<RequestId, std::vector<int32_t>> streamed;
   std::map<RequestId, RequestResult> finished;
   std::vector<RequestId> order;
+  std::vector<PromptProgress> progresses;
   std::function<void(const TokenEvent&)> on_each;
 };
 
@@ -848,6 +853,47 @@ TEST(Engine, AnswersRequestsFromManyThreads) {
     EXPECT_EQ(timing.accounted_ns(), timing.finished_ns - timing.submitted_ns);
   }
   EXPECT_EQ(executor.violation(), std::nullopt);
+}
+
+TEST(Engine, TellsHowFarAPromptIsToWhoWantsToKnow) {
+  EngineOptions options;
+  options.max_num_batched_tokens = 32;
+  options.prefix_caching = true;
+  Bench bench(options);
+  Request request = greedy_request(prompt_of(100), 4);
+  bench.submit(request);
+  bench.run();
+  EXPECT_TRUE(bench.answers.progresses.empty());
+
+  request.prompt = prompt_of(100);
+  request.prompt.resize(170, 1);
+  request.wants_progress = true;
+  bench.submit(request);
+  bench.run();
+  const auto& told = bench.answers.progresses;
+  ASSERT_GE(told.size(), 3u);
+  const RequestResult& result = bench.answers.finished.rbegin()->second;
+  EXPECT_GT(result.cached_tokens, 0);
+  EXPECT_EQ(told.front().processed_tokens, result.cached_tokens);
+  EXPECT_EQ(told.back().processed_tokens, 170);
+  EXPECT_LE(told.back().time_ns, result.timing.first_token_ns);
+  for (size_t i = 0; i < told.size(); ++i) {
+    EXPECT_EQ(told[i].prompt_tokens, 170);
+    EXPECT_EQ(told[i].cached_tokens, result.cached_tokens);
+    EXPECT_EQ(told[i].scheduled_ns, result.timing.scheduled_ns);
+    if (i > 0) EXPECT_GT(told[i].processed_tokens, told[i - 1].processed_tokens);
+  }
+}
+
+TEST(Engine, AnAnswerEndsWhenItHasTakenTooLong) {
+  Bench bench;
+  Request request = greedy_request(prompt_of(8), 100);
+  request.max_predict_ns = 5'000'000;  // a step takes one
+  const RequestId id = bench.submit(request);
+  bench.run();
+  const RequestResult& result = bench.answers.finished.at(id);
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(result.token_ids, greedy(prompt_of(8), 6));
 }
 
 }  // namespace

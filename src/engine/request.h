@@ -42,17 +42,19 @@ struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
   int64_t max_tokens = 16;
-  int64_t min_tokens = 0;  // no end token and no stop id before
+  int64_t min_tokens = 0;      // no end token and no stop id before
+  int64_t max_predict_ns = 0;  // no token more, so long after the first one; 0: no limit
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false;
   std::optional<int32_t> logprobs;         // 0 .. 20 alternatives a generated token
   std::optional<int32_t> prompt_logprobs;  // the same for the prompt
   bool logits_hash = false;
-  std::string cache_salt;     // of the prefix-cache tenant
-  int32_t priority = 0;       // a lower one is handled earlier; kLeastPriority .. kMostPriority
-  uint32_t tenant = 0;        // who asks: service is shared out evenly among those who wait
-  int64_t not_before_ns = 0;  // by the engine's clock: counts as submitted then
-  uint64_t tag = 0;           // the caller's own, comes back with every event
+  bool wants_progress = false;  // EventSink::on_prompt_progress
+  std::string cache_salt;       // of the prefix-cache tenant
+  int32_t priority = 0;         // a lower one is handled earlier; kLeastPriority .. kMostPriority
+  uint32_t tenant = 0;          // who asks: service is shared out evenly among those who wait
+  int64_t not_before_ns = 0;    // by the engine's clock: counts as submitted then
+  uint64_t tag = 0;             // the caller's own, comes back with every event
   std::shared_ptr<TokenWatcher> watcher;
   std::shared_ptr<PromptRowSink> prompt_rows;
 };
@@ -152,11 +154,25 @@ struct TokenEvent {
   std::span<const TokenLogprob> top = {};
 };
 
+/// How far the prompt of a request is.
+struct PromptProgress {
+  RequestId id = 0;
+  uint64_t tag = 0;
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;
+  int64_t processed_tokens = 0;  // the cached ones included
+  int64_t scheduled_ns = 0;      // as in RequestTiming
+  int64_t time_ns = 0;
+};
+
 /// Where the engine's thread puts what happens. Must not call back into the engine but for
 /// submit() and cancel().
 class EventSink {
  public:
   virtual ~EventSink() = default;
+  /// Of a request that wants it: what the cache had of its prompt, then after each step in which
+  /// more of it was computed than ever before. The last one, before the first token, has all.
+  virtual void on_prompt_progress(const PromptProgress&) {}
   virtual void on_token(const TokenEvent& event) = 0;
   /// Exactly once for each accepted request.
   virtual void on_finished(RequestResult result) = 0;

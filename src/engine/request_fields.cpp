@@ -10,22 +10,29 @@ namespace quern {
 namespace {
 
 constexpr size_t kMostStopStrings = 16;
-constexpr size_t kMostStopBytes = 1024;
+constexpr size_t kMostBadWords = 128;
+constexpr int64_t kMostTextBytes = 1024;
 constexpr size_t kMostBiases = 1024;
 constexpr int64_t kMostSaltBytes = 256;
 
 constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();
 
-bool take_stop(const Json& value, RequestBody& body) {
-  const Json list = value.is_string() ? Json::array({value}) : value;
-  if (!list.is_array() || list.size() > kMostStopStrings) return false;
+/// Texts of an array, each of 1 to 1024 bytes.
+bool take_texts(const Json& list, size_t most, std::vector<std::string>& texts) {
+  if (!list.is_array() || list.size() > most) return false;
   for (const Json& item : list) {
-    if (!item.is_string()) return false;
-    const auto& text = item.get_ref<const std::string&>();
-    if (text.empty() || text.size() > kMostStopBytes) return false;
-    body.stop.push_back(text);
+    if (!shape::text(1, kMostTextBytes).holds(item)) return false;
+    texts.push_back(item.get<std::string>());
   }
   return true;
+}
+
+bool take_stop(const Json& value, RequestBody& body) {
+  return take_texts(value.is_string() ? Json::array({value}) : value, kMostStopStrings, body.stop);
+}
+
+bool take_bad_words(const Json& value, RequestBody& body) {
+  return take_texts(value, kMostBadWords, body.bad_words);
 }
 
 bool take_logit_bias(const Json& value, RequestBody& body) {
@@ -72,7 +79,14 @@ using enum RequestField::Status;
 
 constexpr RequestField kFields[] = {
     {"add_special_tokens", kUsed, shape::boolean(), QUERN_INTO(add_special_tokens)},
+    {"allowed_token_ids", kUsed, shape::token_ids(1, kMostTokens),
+     QUERN_INTO(request.sampling.allowed_token_ids)},
     {"arrival_ms", kUsed, shape::number(0, 86'400'000), QUERN_INTO(arrival_ms)},
+    {"bad_words", kUsed,
+     shape::special("an array of at most 128 strings of 1 to 1024 bytes",
+                    R"({"type":"array","maxItems":128,"items":)"
+                    R"({"type":"string","minLength":1,"maxLength":1024}})"),
+     take_bad_words},
     {"cache_salt", kUsed, shape::text(1, kMostSaltBytes), QUERN_INTO(request.cache_salt)},
     {"frequency_penalty", kUsed, shape::number(-2, 2),
      QUERN_INTO(request.sampling.frequency_penalty)},

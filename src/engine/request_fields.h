@@ -27,6 +27,7 @@ struct RequestBody {
   bool parse_special = true;
   bool skip_special_tokens = true;  // in the answer's text
   std::vector<std::string> stop;
+  std::vector<std::string> bad_words;
   Request request;  // without its prompt
 };
 

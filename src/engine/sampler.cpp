@@ -66,6 +66,18 @@ Result<void> check_sampling(const SamplingParams& params, int64_t vocab_size) {
       return out_of_bounds("logit_bias", bias, "from -100 to 100");
     }
   }
+  for (const int32_t token_id : params.allowed_token_ids) {
+    if (token_id >= 0 && token_id < vocab_size) continue;
+    return out_of_bounds("allowed_token_ids", token_id,
+                         cat("of token ids from 0 to ", vocab_size - 1));
+  }
+  for (const std::vector<int32_t>& word : params.bad_words) {
+    if (word.empty()) return out_of_bounds("bad_words", 0, "of words with tokens");
+    for (const int32_t token_id : word) {
+      if (token_id >= 0 && token_id < vocab_size) continue;
+      return out_of_bounds("bad_words", token_id, cat("of token ids from 0 to ", vocab_size - 1));
+    }
+  }
   return {};
 }
 
@@ -113,6 +125,27 @@ void Sampler::adjust(std::span<const float> logits, const Draw& draw) {
   penalise(draw);
   for (const auto& [token_id, bias] : draw.params.logit_bias) {
     adjusted_[static_cast<size_t>(token_id)] += bias;
+  }
+  bar(draw);
+}
+
+/// Takes away what cannot come now.
+void Sampler::bar(const Draw& draw) {
+  const std::vector<int32_t>& allowed = draw.params.allowed_token_ids;
+  if (!allowed.empty()) {
+    for (const int32_t token_id : allowed) seen_[static_cast<size_t>(token_id)] = 1;
+    for (size_t id = 0; id < adjusted_.size(); ++id) {
+      if (seen_[id] == 0) adjusted_[id] = kLowest;
+    }
+    for (const int32_t token_id : allowed) seen_[static_cast<size_t>(token_id)] = 0;
+  }
+  for (const std::vector<int32_t>& word : draw.params.bad_words) {
+    const size_t before = word.size() - 1;
+    if (draw.output.size() < before) continue;
+    const std::span<const int32_t> last = draw.output.last(before);
+    if (std::equal(last.begin(), last.end(), word.begin())) {
+      adjusted_[static_cast<size_t>(word.back())] = kLowest;
+    }
   }
   for (const int32_t token_id : draw.banned) adjusted_[static_cast<size_t>(token_id)] = kLowest;
   for (const int32_t token_id : draw.banned_too) {

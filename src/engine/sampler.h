@@ -10,8 +10,8 @@ namespace quern {
 
 /// Turns a row of logits into a token. What it does, in this order, each step on what the one
 /// before has left:
-///   repetition, presence and frequency penalties; logit_bias; banned ids; temperature; top_k;
-///   typical_p; top_p; min_p; one draw.
+///   repetition, presence and frequency penalties; logit_bias; allowed and banned ids, bad words;
+///   temperature; top_k; typical_p; top_p; min_p; one draw.
 /// Temperature 0 ends after the banned ids with the largest logit, ties to the lower id.
 ///
 /// The draw is a pure function of (row, params, seed, position, tokens so far): equal inputs give
@@ -51,6 +51,7 @@ class Sampler {
 
   void adjust(std::span<const float> logits, const Draw& draw);
   void penalise(const Draw& draw);
+  void bar(const Draw& draw);
   int32_t most_likely() const;
   void keep_top_k(int64_t top_k);
   void weigh(float temperature);

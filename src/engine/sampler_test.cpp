@@ -265,5 +265,27 @@ TEST(Logprobs, SelectBestEqualsASort) {
   }
 }
 
+TEST(Sampler, OnlyAllowedIdsComeAndNoBadWordIsFinished) {
+  Sampler sampler(6);
+  const std::vector<float> logits = {5, 4, 3, 2, 1, 0};
+  SamplingParams params{.temperature = 0};
+  params.allowed_token_ids = {4, 2};
+  EXPECT_EQ(sampler.sample(logits, {.params = params}), 2);
+  params.temperature = 1;
+  for (int64_t position = 0; position < 50; ++position) {
+    const int32_t token = sampler.sample(logits, {.params = params, .position = position});
+    EXPECT_TRUE(token == 2 || token == 4) << token;
+  }
+  SamplingParams words{.temperature = 0};
+  words.bad_words = {{1, 0}, {2}};
+  const std::vector<int32_t> after_one = {3, 1}, after_other = {1, 3};
+  EXPECT_EQ(sampler.sample(logits, {.params = words, .output = after_one}), 1);
+  EXPECT_EQ(sampler.sample(logits, {.params = words, .output = after_other}), 0);
+  EXPECT_EQ(sampler.sample(logits, {.params = words}), 0);
+  EXPECT_FALSE(words.is_plain_greedy());
+  EXPECT_FALSE(check_sampling({.allowed_token_ids = {6}}, 6));
+  EXPECT_FALSE(check_sampling({.bad_words = {{}}}, 6));
+}
+
 }  // namespace
 }  // namespace quern

@@ -20,12 +20,17 @@ struct SamplingParams {
   float presence_penalty = 0.0f;    // over the answer
   float frequency_penalty = 0.0f;   // over the answer
   std::vector<std::pair<int32_t, float>> logit_bias = {};
+  std::vector<int32_t> allowed_token_ids = {};  // if there are some, nothing else can come
+  /// What the answer must not hold, as runs of ids: the last id of one cannot come where the others
+  /// have just come.
+  std::vector<std::vector<int32_t>> bad_words = {};
   std::optional<uint64_t> seed = std::nullopt;
 
   /// Whether the most likely token of the row as it is is the answer.
   bool is_plain_greedy() const {
     return temperature == 0 && repetition_penalty == 1 && presence_penalty == 0 &&
-           frequency_penalty == 0 && logit_bias.empty();
+           frequency_penalty == 0 && logit_bias.empty() && allowed_token_ids.empty() &&
+           bad_words.empty();
   }
 };
 

@@ -60,6 +60,10 @@ Result<std::vector<RequestResult>> Llm::answer_all(std::vector<Request> requests
   return results;
 }
 
+void Llm::on_prompt_progress(const PromptProgress& progress) {
+  if (listener_ != nullptr) listener_->on_prompt_progress(progress);
+}
+
 void Llm::on_token(const TokenEvent& event) {
   if (listener_ != nullptr) listener_->on_token(event);
 }

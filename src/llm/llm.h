@@ -31,6 +31,7 @@ class Llm final : private EventSink {
 
  private:
   Llm() = default;
+  void on_prompt_progress(const PromptProgress& progress) override;
   void on_token(const TokenEvent& event) override;
   void on_finished(RequestResult result) override;
 

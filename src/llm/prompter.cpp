@@ -25,6 +25,21 @@ Result<ChatTemplate> read_template(const ModelFiles& files) {
   return ChatTemplate::parse(*source, cat(name, ": chat template"));
 }
 
+/// The ids of a word as it begins a text and as it goes on one, where that is one other run of as
+/// many ids: what vLLM bans for it.
+Result<void> add_bad_word(const Tokenizer& tokenizer, std::string_view word,
+                          std::vector<std::vector<int32_t>>& words) {
+  const std::string bare(word.substr(std::min(word.find_first_not_of(' '), word.size() - 1)));
+  const EncodeOptions plain{.add_special_tokens = false, .parse_special = false};
+  ASSIGN_OR_RETURN(std::vector<int32_t> first, tokenizer.encode(bare, plain));
+  ASSIGN_OR_RETURN(std::vector<int32_t> later, tokenizer.encode(" " + bare, plain));
+  if (first.empty()) return bad_field("bad_words", "a word without tokens", "words with tokens");
+  const bool is_other = later.size() == first.size() && later.front() != first.front();
+  words.push_back(std::move(first));
+  if (is_other) words.push_back(std::move(later));
+  return {};
+}
+
 }  // namespace
 
 Prompter::Prompter(const Model& model)
@@ -48,9 +63,12 @@ Result<PreparedRequest> Prompter::prepare(RequestBody body,
                                                 .parse_special = body.parse_special}));
   }
   const Tokenizer* vocabulary = tokenizer();
-  if (vocabulary == nullptr && !body.stop.empty()) {
+  if (vocabulary == nullptr && !(body.stop.empty() && body.bad_words.empty())) {
     // Says which file is missing.
     RETURN_IF_ERROR(model_.files.tokenizer());
+  }
+  for (const std::string& word : body.bad_words) {
+    RETURN_IF_ERROR(add_bad_word(*vocabulary, word, body.request.sampling.bad_words));
   }
   if (vocabulary != nullptr) {
     prepared.text = std::make_shared<AnswerText>(

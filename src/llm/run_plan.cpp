@@ -37,7 +37,19 @@ class Sizer {
     shape.max_wanted_rows = max_num_seqs + options_.extra_wanted_rows;
     shape.kv_blocks =
         kv_blocks_for(plan_.program, max_model_len, max_num_seqs, shape.max_batched_tokens);
+    if (options_.kv_cache_memory_bytes) {
+      bound_kv(shape, static_cast<double>(*options_.kv_cache_memory_bytes));
+    }
     return shape;
+  }
+
+  int64_t kv_bytes(const std::vector<int64_t>& blocks) const {
+    int64_t bytes = 0;
+    for (size_t g = 0; g < blocks.size(); ++g) {
+      bytes += blocks[g] * kKvBlockTokens *
+               kv_bytes_per_token(plan_.program, static_cast<int32_t>(g), plan_.shape.kv_dtype);
+    }
+    return bytes;
   }
 
   EngineOptions engine(const ExecShape& shape) const {
@@ -76,6 +88,19 @@ class Sizer {
   }
 
  private:
+  /// Fewer blocks than all sequences at their longest need: each group's part of what they would
+  /// take, and one sequence's worth at least.
+  void bound_kv(ExecShape& shape, double bytes) const {
+    const double share = bytes / static_cast<double>(kv_bytes(shape.kv_blocks));
+    if (share >= 1) return;
+    const std::vector<int64_t> alone =
+        kv_blocks_for(plan_.program, shape.max_model_len, 1, shape.max_batched_tokens);
+    for (size_t g = 0; g < shape.kv_blocks.size(); ++g) {
+      const auto part = static_cast<int64_t>(static_cast<double>(shape.kv_blocks[g]) * share);
+      shape.kv_blocks[g] = std::max(alone[g], part);
+    }
+  }
+
   const ExecutorKind& executor_;
   const RunPlan& plan_;
   const RunOptions& options_;
@@ -155,6 +180,18 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
   plan.max_seqs_that_fit =
       Sizer::largest(kMostSequences, [&](int64_t seqs) { return fits(len, seqs); });
   plan.shape = sizer.shape(len, options.max_num_seqs);
+  const int64_t kv_bytes = sizer.kv_bytes(plan.shape.kv_blocks);
+  if (const auto most = options.kv_cache_memory_bytes;
+      most && kv_bytes > static_cast<int64_t>(*most)) {
+    return Error{.code = ErrorCode::kDoesNotFit,
+                 .message = cat("--kv-cache-memory-bytes: one sequence of ", len, " tokens takes ",
+                                kv_bytes, " bytes of keys and values, found ", *most,
+                                "; raise it, or lower --max-model-len"),
+                 .what = "--kv-cache-memory-bytes",
+                 .found = cat(*most),
+                 .wanted = cat("at least ", kv_bytes),
+                 .try_next = "raise it, or lower --max-model-len"};
+  }
   plan.engine = sizer.engine(plan.shape);
   plan.need = sizer.need(plan.shape);
   return plan;

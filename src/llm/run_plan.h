@@ -29,6 +29,8 @@ struct RunOptions {
   int64_t extra_wanted_rows =
       0;  // rows of logits beside one per sequence (prompt log-probabilities)
   std::optional<uint64_t> memory_limit;
+  /// Of the blocks that all sequences share; nothing: as many as all need at their longest.
+  std::optional<uint64_t> kv_cache_memory_bytes;
   bool no_kv_cache = false;
   bool enable_prefix_caching = true;
   bool static_scheduling = false;

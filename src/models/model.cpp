@@ -101,6 +101,7 @@ Result<GenerationConfig> read_generation(const ModelFiles& files, const ModelCon
 }  // namespace
 
 Result<ChatTemplates> ModelFiles::chat_templates() const {
+  if (given_chat_template) return ChatTemplates{{{"default", *given_chat_template}}};
   if (is_gguf(*this)) return gguf_chat_templates(*checkpoint);
   return read_folder_chat_templates(location.folder);
 }

@@ -27,6 +27,7 @@ struct ModelFiles {
   std::unique_ptr<const Checkpoint> checkpoint;
   Json config;                    // config.json, or the scalars of GGUF's metadata
   std::string architecture_name;  // as the files spell it; empty if they do not say
+  std::optional<std::string> given_chat_template;  // used instead of what the files have
 
   /// What the files say about chat and its special tokens; none is no error.
   Result<ChatTemplates> chat_templates() const;

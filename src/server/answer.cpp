@@ -83,6 +83,7 @@ Result<void> Answer::prepare() {
   read_ns_ = now_ns() - task_begun_ns_;
 
   Request& wish = request_.body.request;
+  wish.wants_progress = request_.return_progress || request_.timings_per_token;
   const int64_t default_tokens =
       frame_.route == kChatRoute ? served.llm.plan().shape.max_model_len : kCompletionTokens;
   wish.max_tokens = request_.max_tokens.value_or(default_tokens);
@@ -137,7 +138,8 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
   if (request_.echo) {
     prompt_text = prompt->is_string() && !request_.truncate_prompt_tokens
                       ? prompt->get<std::string>()
-                      : prompter.tokenizer()->decode(ids, SkipSpecial::kYes);
+                      : prompter.tokenizer()->decode(
+                            ids, body.skip_special_tokens ? SkipSpecial::kYes : SkipSpecial::kNo);
   }
   for (int64_t i = 0; i < request_.n; ++i) {
     const uint64_t tag = number_ << kChoiceBits | choices_.size();
@@ -153,7 +155,7 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
         }));
     choice.prepared.request.tag = tag;
     choice.prompt_text = prompt_text;
-    choice.num_prompt = static_cast<int64_t>(ids.size());
+    choice.usage.prompt_tokens = static_cast<int64_t>(ids.size());
     choice.first_prompt_id = ids.empty() ? 0 : ids.front();
     choices_.push_back(std::move(choice));
   }
@@ -198,11 +200,19 @@ void Answer::on_event(AnswerEvent event) {
   const size_t index = event.tag & ((uint64_t{1} << kChoiceBits) - 1);
   Choice& choice = choices_[index];
   choice.text += event.text;
+  if (event.progress) {
+    choice.timing.scheduled_ns = event.progress->scheduled_ns;
+    choice.usage.cached_tokens = event.progress->cached_tokens;
+    if (request_.return_progress) write_progress(choice, index, *event.progress);
+    return;
+  }
   if (event.token) {
-    ++choice.num_tokens;
-    const int64_t before_ns = choice.num_tokens == 1 ? call_.received_ns : choice.last_token_ns;
-    service_.metrics.on_token(event.token->time_ns - before_ns, choice.num_tokens);
-    choice.last_token_ns = event.token->time_ns;
+    const int64_t now = event.token->time_ns;
+    const bool is_first = ++choice.usage.completion_tokens == 1;
+    if (is_first) choice.timing.first_token_ns = now;
+    service_.metrics.on_token(now - (is_first ? call_.received_ns : choice.timing.last_token_ns),
+                              choice.usage.completion_tokens);
+    choice.timing.last_token_ns = now;
     // A whole answer has these from the engine's result.
     if (streaming_ && (event.token->logprob || request_.return_token_ids)) {
       choice.tokens.push_back(*std::move(event.token));
@@ -211,13 +221,15 @@ void Answer::on_event(AnswerEvent event) {
     return;
   }
   choice.result = std::move(event.result);
+  choice.usage.cached_tokens = choice.result->cached_tokens;
   if (const auto* stop = std::get_if<std::string>(&choice.result->stop_reason);
       stop != nullptr && request_.include_stop_str_in_output) {
     choice.text += *stop;
   }
   if (choice.result->finish_reason == FinishReason::kCancelled) {
     return fail({.code = ErrorCode::kOverloaded,
-                 .message = "the server is stopping; the answer was cut short"});
+                 .message = "the server is stopping; the answer was cut short",
+                 .what = "draining"});
   }
   if (streaming_) write_end(choice, index);
   if (++num_ended_ < choices_.size()) return;
@@ -235,7 +247,7 @@ void Answer::on_event(AnswerEvent event) {
 void Answer::write_pending(Choice& choice, size_t index) {
   const uint64_t unsent = call_.reply->unsent_bytes();
   if (unsent > kMostUnsentBytes && choice.result == nullptr) {
-    if (choice.text.size() + choice.tokens.size() * sizeof(AnswerToken) < kMostHeldBytes) return;
+    if (held_bytes() < kMostHeldBytes) return;
     return fail(
         {.code = ErrorCode::kSystem, .message = "the answer is read too slowly; it was given up"});
   }
@@ -259,7 +271,26 @@ void Answer::write_pending(Choice& choice, size_t index) {
     for (const AnswerToken& token : tokens) ids.push_back(token.token_id);
     one["token_ids"] = std::move(ids);
   }
-  write_chunk(Json::array({std::move(one)}), std::nullopt);
+  Json more = Json::object();
+  if (request_.timings_per_token)
+    more["timings"] = server_timings_json(choice.timing, choice.usage);
+  write_chunk(Json::array({std::move(one)}), more);
+}
+
+/// Says the role where that has not been said, and nothing else of the answer.
+void Answer::write_progress(Choice& choice, size_t index, const PromptProgress& progress) {
+  Json one = {{"index", index}};
+  if (frame_.route == kCompletionsRoute) {
+    one["text"] = "";
+  } else if (choice.role_sent) {
+    one["delta"] = Json::object();
+  } else {
+    one["delta"] = {{"role", "assistant"}, {"content", ""}};
+    choice.role_sent = true;
+  }
+  one["logprobs"] = nullptr;
+  one["finish_reason"] = nullptr;
+  write_chunk(Json::array({std::move(one)}), {{"prompt_progress", prompt_progress_json(progress)}});
 }
 
 void Answer::write_end(Choice& choice, size_t index) {
@@ -276,17 +307,18 @@ void Answer::write_end(Choice& choice, size_t index) {
   one["logprobs"] = nullptr;
   one["finish_reason"] = finish_reason_text(choice.result->finish_reason);
   one["stop_reason"] = stop_reason_json(choice.result->stop_reason);
-  write_chunk(Json::array({std::move(one)}), server_timings_json(*choice.result));
+  write_chunk(Json::array({std::move(one)}),
+              {{"timings", server_timings_json(choice.result->timing, choice.usage)}});
 }
 
-void Answer::write_chunk(Json choices, std::optional<Json> extra_timings) {
+void Answer::write_chunk(Json choices, const Json& more) {
   Json chunk = frame_json(frame_, true, std::move(choices));
   if (request_.continuous_usage) {
     chunk["usage"] = usage_json(usage());
   } else if (request_.include_usage) {
     chunk["usage"] = nullptr;
   }
-  if (extra_timings) chunk["timings"] = *std::move(extra_timings);
+  chunk.update(more);
   call_.reply->write(event_text(chunk));
   last_write_ns_ = now_ns();
 }
@@ -324,7 +356,8 @@ void Answer::send_whole() {
   }
   Json body = frame_json(frame_, false, std::move(list));
   body["usage"] = usage_json(usage());
-  body["timings"] = server_timings_json(*choices_.front().result);
+  const Choice& first = choices_.front();
+  body["timings"] = server_timings_json(first.result->timing, first.usage);
   HttpResponse response = json_response(200, body);
   response.headers.emplace_back("x-request-id", call_.id);
   call_.reply->send(std::move(response));
@@ -338,13 +371,24 @@ Json Answer::choice_logprobs(Choice& choice, std::span<const AnswerToken> tokens
                                     : completion_logprobs_json(tokens, tokenizer, choice.offset);
 }
 
+size_t Answer::held_bytes() const {
+  size_t bytes = 0;
+  for (const Choice& choice : choices_) {
+    bytes += choice.text.size();
+    for (const AnswerToken& token : choice.tokens) {
+      bytes += sizeof(AnswerToken) + token.top.size() * sizeof(TokenLogprob);
+    }
+  }
+  return bytes;
+}
+
 AnswerUsage Answer::usage() const {
   AnswerUsage usage;
-  for (const Choice& choice : choices_) usage.completion_tokens += choice.num_tokens;
+  for (const Choice& choice : choices_) usage.completion_tokens += choice.usage.completion_tokens;
   // Choices of one prompt pay for it once; what the first of them found was there before.
   for (size_t i = 0; i < choices_.size(); i += static_cast<size_t>(request_.n)) {
-    usage.prompt_tokens += choices_[i].num_prompt;
-    if (choices_[i].result != nullptr) usage.cached_tokens += choices_[i].result->cached_tokens;
+    usage.prompt_tokens += choices_[i].usage.prompt_tokens;
+    usage.cached_tokens += choices_[i].usage.cached_tokens;
   }
   return usage;
 }

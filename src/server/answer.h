@@ -37,14 +37,13 @@ class Answer final : public std::enable_shared_from_this<Answer> {
     PreparedRequest prepared;
     std::string prompt_text;  // with echo
     int32_t first_prompt_id = 0;
-    int64_t num_prompt = 0;
     RequestId id = 0;
     bool submitted = false, role_sent = false;
     std::string text;                 // of a stream what has not gone out yet, else all
     std::vector<AnswerToken> tokens;  // likewise
-    int64_t num_tokens = 0;
-    int64_t last_token_ns = 0;
-    int64_t offset = 0;  // characters of the text before
+    AnswerUsage usage;
+    RequestTiming timing;  // of a stream so far: when its prompt and its tokens were done
+    int64_t offset = 0;    // characters of the text before
     std::unique_ptr<RequestResult> result;
   };
 
@@ -59,9 +58,13 @@ class Answer final : public std::enable_shared_from_this<Answer> {
   void cancel_all();
   void write_pending(Choice& choice, size_t index);
   void write_end(Choice& choice, size_t index);
-  void write_chunk(Json choices, std::optional<Json> extra_timings);
+  void write_progress(Choice& choice, size_t index, const PromptProgress& progress);
+  /// A chunk of these choices, and what else it has, by name.
+  void write_chunk(Json choices, const Json& more);
   void send_whole();
   Json choice_logprobs(Choice& choice, std::span<const AnswerToken> tokens);
+  /// What is kept of a stream for a reader who lags.
+  size_t held_bytes() const;
   AnswerUsage usage() const;
   void finish_accounting(int status);
 

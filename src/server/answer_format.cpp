@@ -48,17 +48,23 @@ Json usage_json(const AnswerUsage& usage) {
           {"completion_tokens_details", {{"reasoning_tokens", 0}}}};
 }
 
-Json server_timings_json(const RequestResult& result) {
-  const RequestTiming& timing = result.timing;
-  const auto generated = static_cast<int64_t>(result.token_ids.size());
-  const int64_t computed = result.prompt_tokens - result.cached_tokens;
+Json prompt_progress_json(const PromptProgress& progress) {
+  return {{"total", progress.prompt_tokens},
+          {"cache", progress.cached_tokens},
+          {"processed", progress.processed_tokens},
+          {"time_ms", static_cast<double>(progress.time_ns - progress.scheduled_ns) * 1e-6}};
+}
+
+Json server_timings_json(const RequestTiming& timing, const AnswerUsage& usage) {
+  const int64_t generated = usage.completion_tokens;
+  const int64_t computed = usage.prompt_tokens - usage.cached_tokens;
   const std::optional<double> prompt = timing.prompt_ms(), decode = timing.decode_ms();
-  return {{"cache_n", result.cached_tokens},
+  return {{"cache_n", usage.cached_tokens},
           {"prompt_n", computed},
           {"prompt_ms", or_null(prompt)},
           {"prompt_per_token_ms", each(prompt, computed)},
           {"prompt_per_second",
-           or_null(timing.prompt_per_second(result.prompt_tokens, result.cached_tokens))},
+           or_null(timing.prompt_per_second(usage.prompt_tokens, usage.cached_tokens))},
           {"predicted_n", generated},
           {"predicted_ms", or_null(decode)},
           {"predicted_per_token_ms", or_null(timing.tpot_ms(generated))},

@@ -21,8 +21,11 @@ struct AnswerUsage {
 };
 Json usage_json(const AnswerUsage& usage);
 
-/// The `timings` object of llama.cpp's server.
-Json server_timings_json(const RequestResult& result);
+/// The `timings` object of llama.cpp's server, of one answer and its prompt; while it is being
+/// written, so far.
+Json server_timings_json(const RequestTiming& timing, const AnswerUsage& usage);
+/// Its `prompt_progress` object.
+Json prompt_progress_json(const PromptProgress& progress);
 
 /// Log-probabilities of tokens as a chat answer has them: {"content":[..],"refusal":null}.
 Json chat_logprobs_json(std::span<const AnswerToken> tokens, const Tokenizer& tokenizer);

@@ -71,7 +71,10 @@ HttpResponse api_error(int status, std::string_view message, std::string_view pa
 }
 
 HttpResponse api_error(const Error& error) {
-  if (error.code == ErrorCode::kOverloaded) return busy_response(error.message, "queue_full", 1);
+  if (error.code == ErrorCode::kOverloaded) {
+    return error.what == "draining" ? busy_response(error.message, "draining", 5)
+                                    : busy_response(error.message, "queue_full", 1);
+  }
   return api_error(status_of(error), error.message, error.what.value_or(""), code_of(error));
 }
 

@@ -105,6 +105,12 @@ bool take_chat_template_kwargs(const Json& value, ApiRequest& request) {
   return true;
 }
 
+/// Milliseconds after the first token; 0 and -1 are llama.cpp's words for no limit.
+bool take_most_time(const Json& value, ApiRequest& request) {
+  request.body.request.max_predict_ns = std::max<int64_t>(0, value.get<int64_t>()) * 1'000'000;
+  return true;
+}
+
 bool is_empty_list(const Json& value, ApiRequest&) { return value.is_array() && value.empty(); }
 
 /// Where a value of the field's shape goes.
@@ -136,9 +142,9 @@ constexpr ApiField kFields[] = {
     {"add_generation_prompt", kChat, kUsed, shape::boolean(),
      QUERN_INTO(chat.add_generation_prompt)},
     {"add_special_tokens", kCompletions},
-    {"allowed_token_ids", kBoth, kRefused},
+    {"allowed_token_ids", kBoth},
     {"audio", kBoth, kRefused},
-    {"bad_words", kBoth, kRefused},
+    {"bad_words", kBoth},
     {"best_of", kCompletions, kWithoutEffect, shape::integer(1, 1)},
     {"cache_prompt", kBoth, kUsed, shape::boolean(), QUERN_INTO(cache_prompt)},
     {"cache_salt", kBoth},
@@ -198,7 +204,7 @@ constexpr ApiField kFields[] = {
      shape::special(R"({"type":"text"}: structured output is not supported yet)",
                     R"({"const":{"type":"text"}})"),
      take_response_format},
-    {"return_progress", kBoth, kRefused},
+    {"return_progress", kBoth, kUsed, shape::boolean(), QUERN_INTO(return_progress)},
     {"return_token_ids", kBoth, kUsed, shape::boolean(), QUERN_INTO(return_token_ids)},
     {"safety_identifier", kBoth, kWithoutEffect, shape::text(0, 4096)},
     {"samplers", kBoth, kRefused},
@@ -217,10 +223,10 @@ constexpr ApiField kFields[] = {
      take_stream_options},
     {"structured_outputs", kBoth, kRefused},
     {"suffix", kCompletions, kRefused},
-    {"t_max_predict_ms", kBoth, kRefused},
+    {"t_max_predict_ms", kBoth, kUsed, shape::integer(-1, kMostTokens), take_most_time},
     {"temperature", kBoth},
     {"thinking_token_budget", kBoth, kRefused},
-    {"timings_per_token", kBoth, kRefused},
+    {"timings_per_token", kBoth, kUsed, shape::boolean(), QUERN_INTO(timings_per_token)},
     {"tool_choice", kChat, kWithoutEffect,
      shape::special(R"("none" or "auto": tools are not supported yet)",
                     R"({"enum":["none","auto"]})"),
@@ -286,8 +292,13 @@ Result<void> settle(ApiRequest& request, ApiRoute route) {
                        cat("at most ", kMostChoices));
     }
   }
-  if ((request.include_usage || request.continuous_usage) && !request.stream) {
-    return bad_field("stream_options", "no \"stream\": true", "it beside \"stream\": true");
+  for (const auto& [field, is_set] :
+       {std::pair{"stream_options", request.include_usage || request.continuous_usage},
+        std::pair{"return_progress", request.return_progress},
+        std::pair{"timings_per_token", request.timings_per_token}}) {
+    if (is_set && !request.stream) {
+      return bad_field(field, "no \"stream\": true", "it beside \"stream\": true");
+    }
   }
   if (request.stream && wish.prompt_logprobs) {
     return bad_field("prompt_logprobs", "\"stream\": true", "an answer that is not streamed");

@@ -33,6 +33,8 @@ struct ApiRequest {
   std::optional<int64_t> max_tokens;             // nothing: to the end of the context, or 16
   std::optional<int64_t> max_completion_tokens;  // chat's other name for max_tokens
   bool return_token_ids = false;
+  bool return_progress = false;
+  bool timings_per_token = false;
   bool include_stop_str_in_output = false;
   bool cache_prompt = true;
   std::optional<int64_t> truncate_prompt_tokens;

@@ -17,11 +17,13 @@ void Outbox::on_text(uint64_t tag, std::string_view text) {
   text_ += text;
 }
 
+void Outbox::on_prompt_progress(const PromptProgress& progress) {
+  push({.tag = progress.tag, .progress = progress});
+}
+
 void Outbox::on_token(const TokenEvent& event) {
   AnswerEvent out{.tag = event.tag,
-                  .text = {},
-                  .token = AnswerToken{.token_id = event.token_id, .time_ns = event.time_ns},
-                  .result = nullptr};
+                  .token = AnswerToken{.token_id = event.token_id, .time_ns = event.time_ns}};
   // A token's text is known just before the token itself is told.
   if (!text_.empty() && text_tag_ == event.tag) out.text = std::move(text_);
   text_.clear();
@@ -45,7 +47,6 @@ void Outbox::on_finished(RequestResult result) {
   if (text != nullptr) text->finish();
   push({.tag = result.tag,
         .text = std::exchange(text_, {}),
-        .token = std::nullopt,
         .result = std::make_unique<RequestResult>(std::move(result))});
 }
 

@@ -22,12 +22,13 @@ struct AnswerToken {
   std::vector<TokenLogprob> top = {};
 };
 
-/// What the engine said of one answer: text, a token, or its end.
+/// What the engine said of one answer: how far its prompt is, a token, or its end.
 struct AnswerEvent {
   uint64_t tag = 0;
-  std::string text;                       // that this event makes certain, often empty
-  std::optional<AnswerToken> token;       // nothing in the last event
-  std::unique_ptr<RequestResult> result;  // of the last event
+  std::string text = {};  // that this event makes certain, often empty
+  std::optional<PromptProgress> progress = std::nullopt;
+  std::optional<AnswerToken> token = std::nullopt;
+  std::unique_ptr<RequestResult> result = nullptr;  // of the last event
 };
 
 /// Carries what happens from the engine's thread to the loop's: one wake-up a step, whatever the
@@ -49,6 +50,7 @@ class Outbox final : public EventSink {
   /// Text of a request as its AnswerText gives it, on the engine's thread.
   void on_text(uint64_t tag, std::string_view text);
 
+  void on_prompt_progress(const PromptProgress& progress) override;
   void on_token(const TokenEvent& event) override;
   void on_finished(RequestResult result) override;
 

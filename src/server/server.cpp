@@ -30,10 +30,15 @@ bool equal_keys(std::string_view key, std::string_view given) {
 
 /// The key that a request carries; empty where it has none.
 std::string_view key_of(const HttpHead& head) {
-  constexpr std::string_view kBearer = "Bearer ";
+  constexpr std::string_view kBearer = "bearer ";  // schemes know no case (RFC 9110, 11.1)
   if (const std::string* const header = head.header("authorization")) {
     const std::string_view text = *header;
-    if (text.starts_with(kBearer)) return text.substr(kBearer.size());
+    const bool is_bearer =
+        text.size() >= kBearer.size() &&
+        std::equal(kBearer.begin(), kBearer.end(), text.begin(), [](char lower, char given) {
+          return lower == (given >= 'A' && given <= 'Z' ? given - 'A' + 'a' : given);
+        });
+    if (is_bearer) return text.substr(kBearer.size());
   }
   const std::string* const header = head.header("x-api-key");
   return header == nullptr ? std::string_view() : *header;
@@ -112,7 +117,8 @@ void Server::serve(const Model& model, Llm& llm, const std::function<bool()>& st
   const int64_t deadline_ns = steady_clock().now_ns() + drain_timeout_ms * 1'000'000;
   const auto is_over = [&] { return service_.answers.empty(); };
   const Error cut_short{.code = ErrorCode::kOverloaded,
-                        .message = "the server is stopping; the answer was cut short"};
+                        .message = "the server is stopping; the answer was cut short",
+                        .what = "draining"};
   bool cut = false;
   while (!on_loop(is_over)) {
     if (steady_clock().now_ns() > deadline_ns) {
@@ -164,7 +170,7 @@ std::optional<uint32_t> Server::tenant_of(const HttpHead& head) const {
 }
 
 std::optional<HttpResponse> Server::on_head(const HttpHead& head) {
-  const auto refusal = [&]() -> std::optional<HttpResponse> {
+  auto refusal = [&]() -> std::optional<HttpResponse> {
     const Route* const any = find_route(head.path);
     const bool is_open = any != nullptr && any->access == Route::Access::kOpen;
     if (!is_open && !tenant_of(head)) {
@@ -199,7 +205,13 @@ std::optional<HttpResponse> Server::on_head(const HttpHead& head) {
     }
     return std::nullopt;
   }();
-  if (refusal) service_.count_http(head, refusal->status);
+  if (refusal) {
+    Call call;
+    call.head = head;
+    call.id = new_request_id();
+    refusal->headers.emplace_back("x-request-id", call.id);
+    service_.log_access(call, refusal->status, Json::object());
+  }
   return refusal;
 }
 

@@ -304,6 +304,51 @@ TEST(Server, AStopStringIsLeftOutOrKeptAsAsked) {
   EXPECT_EQ(streamed, before + stop);
 }
 
+TEST(Server, AStreamSaysHowFarItsPromptIsAndHowFastItGoes) {
+  Serving serving;
+  std::string words;
+  for (int i = 0; i < 150; ++i) words += " fox";
+  const Json body = {{"prompt", words},
+                     {"max_tokens", 6},
+                     {"ignore_eos", true},
+                     {"return_progress", true},
+                     {"timings_per_token", true}};
+  for (const std::string_view path : {"/v1/completions", "/v1/chat/completions"}) {
+    const bool chat = path == "/v1/chat/completions";
+    Json asked = body;
+    if (chat) {
+      asked.erase("prompt");
+      asked["messages"] = {{{"role", "user"}, {"content", words}}};
+    }
+    int64_t processed = -1, total = 0, written = 0, roles = 0;
+    for (const std::string& event : serving.stream(std::string(path), asked)) {
+      if (event == "[DONE]") break;
+      const Json chunk = *parse_json(event, "event");
+      const Json& choice = chunk["choices"][0];
+      roles += chat && choice["delta"].contains("role");
+      if (chunk.contains("prompt_progress")) {
+        const Json& progress = chunk["prompt_progress"];
+        EXPECT_EQ(written, 0);
+        EXPECT_GT(progress["processed"].get<int64_t>(), processed);
+        EXPECT_TRUE(processed >= 0 || progress["processed"] == progress["cache"]);
+        processed = progress["processed"].get<int64_t>();
+        total = progress["total"].get<int64_t>();
+        EXPECT_GE(progress["time_ms"].get<double>(), 0);
+        continue;
+      }
+      const Json& timings = chunk["timings"];
+      EXPECT_GE(timings["predicted_n"].get<int64_t>(), written);
+      EXPECT_GT(timings["prompt_ms"].get<double>(), 0);
+      written = timings["predicted_n"].get<int64_t>();
+      EXPECT_EQ(timings["prompt_n"].get<int64_t>() + timings["cache_n"].get<int64_t>(), total);
+    }
+    EXPECT_GE(total, 150);
+    EXPECT_EQ(processed, total);
+    EXPECT_EQ(written, 6);
+    EXPECT_EQ(roles, chat ? 1 : 0);
+  }
+}
+
 TEST(Server, ASecondEqualPromptIsCached) {
   Serving serving;
   std::string prompt;

@@ -111,6 +111,13 @@ def main():
     check("ids as prompt", text(**{**plain, "prompt": [5, 6, 7]}).usage.prompt_tokens == 3)
     check("several prompts of ids",
           len(text(**{**plain, "prompt": [[5, 6], [7]]}).choices) == 2)
+    allowed = text(**plain, extra_body={"allowed_token_ids": [300, 301], "return_token_ids": True})
+    check("allowed_token_ids", set(allowed.choices[0].token_ids) <= {300, 301},
+          str(allowed.choices[0]))
+    greedy = {**plain, "temperature": 0}
+    word = text(**greedy).choices[0].text.split()[1]
+    check("bad_words", word not in text(**greedy, extra_body={"bad_words": [word]})
+          .choices[0].text.split(), word)
     extras = {"top_k": 1}
     check("top_k 1 is greedy", text(**plain, extra_body=extras).choices[0].text ==
           text(**plain, temperature=0).choices[0].text)

@@ -159,16 +159,22 @@ void tokenize(Service& service, Call call) {
 }
 
 void detokenize(Service& service, Call call) {
-  in_a_task(service, std::move(call),
-            [](const ServedModel& served, const Json& object) -> Result<Json> {
-              RETURN_IF_ERROR(check_fields(object, kDetokenizeFields));
-              const Json* const tokens = find(object, "tokens");
-              if (tokens == nullptr) return bad_field("tokens", "nothing", "an array of token ids");
-              RETURN_IF_ERROR(served.model.files.tokenizer());
-              const std::string text =
-                  served.prompter.tokenizer()->decode(tokens->get<std::vector<int32_t>>());
-              return Json{{"prompt", text}, {"content", text}};
-            });
+  in_a_task(
+      service, std::move(call), [](const ServedModel& served, const Json& object) -> Result<Json> {
+        RETURN_IF_ERROR(check_fields(object, kDetokenizeFields));
+        const Json* const tokens = find(object, "tokens");
+        if (tokens == nullptr) return bad_field("tokens", "nothing", "an array of token ids");
+        const int64_t vocab_size = served.llm.plan().program.vocab_size;
+        for (const Json& id : *tokens) {
+          if (id.get<int64_t>() >= vocab_size) {
+            return bad_field("tokens", shown(id), cat("token ids from 0 to ", vocab_size - 1));
+          }
+        }
+        RETURN_IF_ERROR(served.model.files.tokenizer());
+        const std::string text =
+            served.prompter.tokenizer()->decode(tokens->get<std::vector<int32_t>>());
+        return Json{{"prompt", text}, {"content", text}};
+      });
 }
 
 void apply_template(Service& service, Call call) {
