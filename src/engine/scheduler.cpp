@@ -264,6 +264,7 @@ bool Scheduler::leaves_headroom(const Sequence& sequence) const {
   }
   if (last != nullptr && !fits_at_largest(sequence, last->next)) return false;
   if (must_stay(sequence)) return last != nullptr || fits_at_largest(sequence, behind);
+  if (fits_at_largest(sequence, nullptr)) return true;
   for (int64_t g = 0; g < pool_.num_groups(); ++g) {
     if (pool_.num_available(g) < running_.size()) return false;
   }

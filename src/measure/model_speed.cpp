@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/ensure.h"
 
 namespace quern {
 
@@ -76,12 +77,16 @@ Result<int64_t> run_once(Llm& model, const ModelBenchCase& c, int64_t repetition
   const int64_t prompt = prefill ? c.num_depth + c.num_prompt : std::max<int64_t>(1, c.num_depth);
   ASSIGN_OR_RETURN(const auto results,
                    model.answer_all(requests_of(prompt, prefill ? 1 : c.num_gen + 1)));
-  int64_t begin = 0, end = 0;
+  int64_t begin = 0, end = 0, first_end = INT64_MAX;
   for (const RequestResult& result : results) {
     const RequestTiming& timing = result.timing;
+    const int64_t ended = prefill ? timing.first_token_ns : timing.last_token_ns;
     begin = std::max(begin, prefill ? timing.submitted_ns : timing.first_token_ns);
-    end = std::max(end, prefill ? timing.first_token_ns : timing.last_token_ns);
+    end = std::max(end, ended);
+    first_end = std::min(first_end, ended);
   }
+  // Else the rate of all would be that of a part of them.
+  ENSURE(first_end >= begin, "sequences of a batch did not run together");
   return end - begin;
 }
 
