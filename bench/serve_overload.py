@@ -47,30 +47,58 @@ def rss_mib(pid):
     return 0.0
 
 
-class Watcher(threading.Thread):
-    def __init__(self, running):
+class Repeated(threading.Thread):
+    """Calls what it is given, with pauses, until it is told to stop; notes what fails."""
+
+    def __init__(self, call):
         super().__init__()
-        self.port, self.pid = running.port, running.process.pid
-        self.stop = threading.Event()
-        self.health_ms, self.refused_ms, self.rss, self.faults = [], [], [], []
+        self.call, self.stop, self.faults = call, threading.Event(), []
 
     def run(self):
         while not self.stop.wait(0.1):
             try:
-                status, _, took = ask(self.port, "GET", "/health")
-                self.health_ms.append(took)
-                if status != 200:
-                    self.faults.append(f"/health answered {status}")
-                status, headers, took = ask(self.port, "POST", "/v1/completions", ONE_TOKEN)
-            except OSError as error:
+                self.call(self.faults)
+            except (OSError, http.client.HTTPException) as error:
                 self.faults.append(repr(error))
-                continue
-            if status != 200:
-                self.refused_ms.append(took)
-                if status != 503 or "Retry-After" not in headers:
-                    self.faults.append(f"a refusal is {status}, Retry-After "
-                                       f"{headers.get('Retry-After')}")
-            self.rss.append(rss_mib(self.pid))
+
+
+class Watcher:
+    """Its lists grow while the block runs: /health by the clock, and a client that asks for a
+    token."""
+
+    def __init__(self, running):
+        self.port, self.pid = running.port, running.process.pid
+        self.health_ms, self.refused_ms, self.rss = [], [], []
+        self.threads = [Repeated(self.look), Repeated(self.ask_for_a_token)]
+
+    def look(self, faults):
+        self.rss.append(rss_mib(self.pid))
+        status, _, took = ask(self.port, "GET", "/health")
+        self.health_ms.append(took)
+        if status != 200:
+            faults.append(f"/health answered {status}")
+
+    def ask_for_a_token(self, faults):
+        status, headers, took = ask(self.port, "POST", "/v1/completions", ONE_TOKEN)
+        if status == 200:
+            return
+        self.refused_ms.append(took)
+        if status != 503 or "Retry-After" not in headers:
+            faults.append(f"a refusal is {status}, Retry-After {headers.get('Retry-After')}")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            thread.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def faults(self):
+        return [fault for thread in self.threads for fault in thread.faults]
 
 
 def seconds_until_normal(port, before_ms):
@@ -86,7 +114,7 @@ def seconds_until_normal(port, before_ms):
 
 def measure(options, running):
     random = ["--dataset-name", "random", "--isl", str(options.isl), "--osl", str(options.osl),
-              "--tokenizer", options.tokenizer or options.model]
+              "--tokenizer", options.tokenizer or options.model, "--seed", str(options.seed)]
     before_ms = statistics.median(
         ask(running.port, "POST", "/v1/completions", ONE_TOKEN)[2] for _ in range(9))
     idle_mib = rss_mib(running.process.pid)
@@ -95,15 +123,10 @@ def measure(options, running):
     rate = options.times * peak["request_throughput"]
     say(f"peak {peak['output_throughput']:.1f} tok/s, {peak['request_throughput']:.2f} requests/s; "
         f"{rate:.1f} arrive")
-    watcher = Watcher(running)
-    watcher.start()
-    try:
+    with Watcher(running) as watcher:
         load = running.load(options.quern, random + [
             "--request-rate", f"{rate:.3f}", "--benchmark-duration", str(options.seconds),
-            "--num-prompts", str(int(rate * options.seconds * 1.2) + 10)])
-    finally:
-        watcher.stop.set()
-        watcher.join()
+            "--num-prompts", str(int(rate * options.seconds * 1.2) + 10)], whole=False)
     normal_s = seconds_until_normal(running.port, before_ms)
     outcomes = load["outcomes"]
     refused = [1e3 * s for s, what in zip(load["latencies"], outcomes) if what == "refused"]
@@ -116,10 +139,9 @@ def measure(options, running):
         if refused else None,
         "watcher_refusal_p99_ms": percentile(watcher.refused_ms, 0.99)
         if watcher.refused_ms else None,
-        "health_p99_ms": percentile(watcher.health_ms, 0.99), "faults": watcher.faults[:20],
+        "health_p99_ms": percentile(watcher.health_ms, 0.99), "faults": watcher.faults()[:20],
         "rss_idle_mib": idle_mib, "rss_most_mib": max(watcher.rss),
         "seconds_until_normal": normal_s, "client_cpu_s": load["client_cpu_s"],
-        "exit_status": [peak["exit_status"], load["exit_status"]],
         "validity": load.get("validity")}
 
 
@@ -132,8 +154,9 @@ def main(arguments):
     parser.add_argument("--osl", type=int, default=64)
     parser.add_argument("--times", type=float, default=10, help="the peak's rate")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    server = servers_of(parser, options)[0]
+    server = servers_of(parser, options)[-1]  # the one that --server names, else quern
     try:
         with Running(server, Room(options.threads, options.sequences, 512)) as running:
             result = measure(options, running)

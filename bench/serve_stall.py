@@ -65,8 +65,7 @@ def figures(result, options):
                            "wanted 100 at least: use --after and --osl")
     tokens = sum(result["input_lens"]) + sum(result["output_lens"])
     row = {"ttft_s": result["ttfts"][late], "tokens_per_s": tokens / result["duration"],
-           "duration_s": result["duration"], "gaps_idle": len(idle), "gaps_during": len(during),
-           "exit_status": result["exit_status"]}
+           "duration_s": result["duration"], "gaps_idle": len(idle), "gaps_during": len(during)}
     for name, gaps in (("idle", idle), ("during", during)):
         for share in (0.5, 0.95, 0.99):
             row[f"{name}_p{100 * share:g}_ms"] = percentile(gaps, share)
@@ -100,7 +99,7 @@ def main(arguments):
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     servers = servers_of(parser, options)
-    room = Room(options.threads, options.streams + 1, options.isl + 64)
+    room = Room(options.threads, options.streams + 1, max(options.isl, PROMPT_OF_STREAM + options.osl) + 64)
     report = {"environment": environment(), "arguments": arguments, "rows": []}
     failed = False
     with tempfile.TemporaryDirectory() as folder:

@@ -122,21 +122,23 @@ class Running:
         self.process.wait()
         self.log.close()
 
-    def load(self, client, arguments, timeout_s=900):
-        """The result of `quern bench serve` with these arguments against this server."""
+    def load(self, client, arguments, timeout_s=900, whole=True):
+        """The result of `quern bench serve` with these arguments against this server. `whole`: it
+        must have lost and cut no answer, and the client must have been in time."""
         with tempfile.TemporaryDirectory() as folder:
             command = [client, "bench", "serve", "--base-url", f"http://127.0.0.1:{self.port}",
                        "--ignore-eos", "--temperature", "0", "--save-result", "--save-detailed",
                        "--result-dir", folder, "--result-filename", "result.json", *arguments]
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
-                                  timeout=timeout_s, text=True, check=False)
+            try:
+                done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
+                                      timeout=timeout_s, text=True, check=False)
+            except subprocess.TimeoutExpired as late:
+                raise EngineFailed(f"{self.server.name}: no result within {timeout_s} s") from late
             path = Path(folder, "result.json")
-            if not path.exists():
-                raise EngineFailed(f"{' '.join(command)}: exit status {done.returncode}: "
-                                   f"{done.stderr.strip()[-300:]}")
-            result = json.loads(path.read_text(encoding="utf-8"))
-        result["exit_status"] = done.returncode
-        return result
+            if not path.exists() or (whole and done.returncode != 0):
+                raise EngineFailed(f"{self.server.name}: quern bench serve ended with "
+                                   f"{done.returncode}: {done.stderr.strip()[-300:]}")
+            return json.loads(path.read_text(encoding="utf-8"))
 
 
 def add_arguments(parser):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of compare_servers.py and serve_stall.py, with a server and a client that are one script."""
+"""Tests of compare_servers.py, serve_stall.py and serve_overload.py, with a server and a client that are one script."""
 import contextlib
 import io
 import json
@@ -12,13 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import compare_servers
+import serve_overload
 import serve_stall
 import servers
 from engines import EngineFailed
 
 # As a server it answers /health; as a client it writes a result of known figures.
 FAKE = """#!{python}
-import http.server, json, os, sys
+import http.server, json, os, sys, time
 args = sys.argv[1:]
 open({log!r}, "a").write(" ".join(args) + "\\n")
 option = lambda name: args[args.index(name) + 1]
@@ -31,7 +32,8 @@ if args[:2] == ["bench", "serve"]:
     count = rows if rows > 1 else int(option("--num-prompts"))
     slow = {slow}
     result = dict(
-        completed=count, duration=20.0, output_throughput=100.0 / slow, median_ttft_ms=10.0 * slow,
+        completed=count, duration=20.0, output_throughput=100.0 / slow,
+        request_throughput=10.0, client_cpu_s=1.0, latencies=[0.01] * count, median_ttft_ms=10.0 * slow,
         p99_ttft_ms=20.0 * slow, median_tpot_ms=5.0 * slow, p99_tpot_ms=6.0 * slow,
         outcomes=["completed"] * count, errors=[""] * count, input_lens=[16] * count,
         output_lens=[200] * count, ttfts=[0.5] * (count - 1) + [5.0],
@@ -39,14 +41,23 @@ if args[:2] == ["bench", "serve"]:
         itls=[[0.05] * 70 + [0.1 * slow] * 45 + [0.05] * 50] * (count - 1) + [[]])
     with open(os.path.join(option("--result-dir"), option("--result-filename")), "w") as file:
         json.dump(result, file)
-    sys.exit(0)
+    if "--benchmark-duration" in args:
+        open({log!r} + ".full", "w").close()
+        time.sleep(1)
+        os.remove({log!r} + ".full")
+    sys.exit({status})
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(503 if os.path.exists({log!r} + ".full") else 200)
+        self.send_header("Retry-After", "1")
+        self.end_headers()
     def log_message(self, *_):
         pass
-http.server.HTTPServer(("127.0.0.1", int(option("--port"))), Health).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(option("--port"))), Health).serve_forever()
 """
 
 
@@ -58,10 +69,10 @@ class WithFakes(unittest.TestCase):
         self.log = self.folder / "log"
         Path(self.folder, "model").write_text("weights", encoding="utf-8")
 
-    def fake(self, name, slow=1, broken=False):
+    def fake(self, name, slow=1, broken=False, status=0):
         path = self.folder / name
         path.write_text(FAKE.format(python=sys.executable, log=str(self.log), slow=slow,
-                                    broken=broken), encoding="utf-8")
+                                    broken=broken, status=status), encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return str(path)
 
@@ -107,6 +118,13 @@ class CompareServersTest(WithFakes):
         self.assertIn("peer ended with 1; it said last: no such model", said)
         self.assertEqual({row["server"] for row in report["rows"]}, {"quern"})
 
+    def test_a_load_that_does_not_count_gives_no_row(self):
+        status, _, said, report = self.run_script(
+            compare_servers, "--quern", self.fake("quern", status=8), "--users", "1", "--rounds",
+            "1")
+        self.assertEqual((status, report["rows"]), (1, []))
+        self.assertIn("quern bench serve ended with 8", said)
+
     def test_wrong_usage_is_refused(self):
         for wrong in (["--server", "peer=x"], ["--server", "peer:nothing=x"],
                       ["--model-of", "nobody=x"], ["--options-of", "quern"]):
@@ -139,6 +157,20 @@ class ServeStallTest(WithFakes):
     def test_percentiles_lie_between_values(self):
         self.assertEqual(serve_stall.percentile([4, 1, 3, 2], 0.5), 2.5)
         self.assertEqual(serve_stall.percentile([7], 0.99), 7)
+
+
+class ServeOverloadTest(WithFakes):
+    def test_refusals_are_watched_and_the_peak_is_the_measure(self):
+        status, text, _, report = self.run_script(
+            serve_overload, "--quern", self.fake("quern"), "--sequences", "2", "--seconds", "1")
+        self.assertEqual(status, 0)
+        self.assertEqual(report["arrivals_per_s"], 100)
+        self.assertEqual(report["goodput_share_of_peak"], 1)
+        self.assertEqual(report["faults"], [])
+        self.assertGreater(report["watcher_refusal_p99_ms"], 0)
+        self.assertGreater(report["rss_most_mib"], 1)
+        self.assertLess(report["seconds_until_normal"], 10)
+        self.assertIn('"health_p99_ms"', text)
 
 
 class RunningTest(WithFakes):

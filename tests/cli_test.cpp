@@ -358,8 +358,18 @@ TEST(Cli, SequencesShareABoundedCacheAndAnswerTheSame) {
   EXPECT_EQ(planned_kv({"--max-num-seqs", "16"}), 16 * alone);
   EXPECT_LE(planned_kv({"--max-num-seqs", "16", "--kv-cache-memory-bytes", two}), 2 * alone);
   EXPECT_GT(planned_kv({"--max-num-seqs", "16", "--kv-cache-memory-bytes", two}), alone);
-  expect_failure({"plan", "demo", "--kv-cache-memory-bytes", cat(alone - 1)}, 6, "does_not_fit",
-                 "--kv-cache-memory-bytes");
+  // Less than the model's context takes: auto lowers that, what was asked for does not fit.
+  const std::vector<std::string> half = {"--kv-cache-memory-bytes", cat(alone / 2)};
+  EXPECT_LE(planned_kv(half), alone / 2);
+  EXPECT_GT(planned_kv(half), alone / 4);
+  const std::string context =
+      cat(parsed(run_quern({"plan", "demo", "--json"}).out)["max_model_len"].get<int64_t>());
+  expect_failure({"run", "demo", "x", "--max-model-len", context, half[0], half[1]}, 6,
+                 "does_not_fit", "--kv-cache-memory-bytes");
+  const Json plan = parsed(
+      run_quern({"plan", "demo", "--max-model-len", context, half[0], half[1], "--json"}).out);
+  EXPECT_EQ(plan["fits"], false);
+  EXPECT_LT(plan["max_context_that_fits"].get<int64_t>(), plan["max_model_len"].get<int64_t>());
 
   std::string lines;
   for (int i = 0; i < 12; ++i) {

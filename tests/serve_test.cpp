@@ -6,9 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "base/cat.h"
 #include "base/file.h"
@@ -137,6 +139,41 @@ TEST(Serve, AnswersAsRunPromptsDoes) {
   EXPECT_EQ(server.end(SIGINT), 0);
 }
 
+TEST(Serve, BoundsTokensPromisedAndTheCacheOfAKey) {
+  ServeProcess server(
+      {"demo", "--max-model-len", "1024", "--max-live-tokens", "1024", "--max-cached-share", "0"});
+  std::string story = "Once upon a time";
+  for (int i = 0; i < 60; ++i) story += " fox";
+  const auto ask = [&](int max_tokens) {
+    return server.ask(
+        "POST", "/v1/completions",
+        dump_json({{"prompt", story}, {"max_tokens", max_tokens}, {"ignore_eos", true}}));
+  };
+  for (int i = 0; i < 2; ++i) {
+    const auto fits = ask(2);
+    ASSERT_TRUE(fits && fits->status == 200) << (fits ? fits->body : fits.error().message);
+    const Json usage = (*parse_json(fits->body, "answer"))["usage"];
+    EXPECT_EQ(usage["prompt_tokens_details"]["cached_tokens"], 0);
+  }
+  // While one runs that has nearly all of the tokens, another is refused.
+  std::atomic<bool> over = false;
+  std::thread longest([&] {
+    auto answer = ask(900);
+    while (answer && answer->status == 503) answer = ask(900);  // the other one was there first
+    EXPECT_TRUE(answer && answer->status == 200) << (answer ? answer->body : "no answer");
+    over = true;
+  });
+  bool refused = false;
+  while (!refused && !over) {
+    const auto answer = ask(200);
+    refused = answer && answer->status == 503;
+    EXPECT_TRUE(!refused || answer->body.find("tokens") != std::string::npos) << answer->body;
+  }
+  longest.join();
+  EXPECT_TRUE(refused);
+  EXPECT_EQ(server.end(SIGTERM), 0);
+}
+
 TEST(Serve, ASecondSignalEndsItAtOnce) {
   ServeProcess server({"demo"});
   // Something that would take long to drain.
@@ -183,6 +220,7 @@ TEST(Serve, WhatKeepsItFromStartingIsSaid) {
        3,
        "/nowhere"},
       {{"serve", "demo", "--port", "0", "--max-model-len", "100000"}, 6, "--max-model-len"},
+      {{"serve", "demo", "--port", "0", "--max-live-tokens", "100"}, 2, "--max-live-tokens"},
       {{"serve", "demo", "--host", "no.such.host.invalid"}, 9, "no.such.host.invalid"},
   };
   for (const auto& wrong : cases) {

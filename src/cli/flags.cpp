@@ -68,7 +68,8 @@ constexpr Flag kFlags[] = {
     {"--stop", "", kRepeatable, kRequest, "TEXT", "end before this text"},
     {"--stop-token-ids", "", kRepeatable, kRequest, "ID", "end at this token"},
     {"--allowed-token-ids", "", kRepeatable, kRequest, "ID", "nothing but these tokens can come"},
-    {"--bad-words", "", kRepeatable, kRequest, "TEXT", "the answer holds none of these"},
+    {"--bad-words", "", kRepeatable, kRequest, "TEXT",
+     "the tokens of these words cannot come in a row"},
     {"--ignore-eos", "", kSwitch, kRequest, "", "do not end at the model's end tokens"},
     {"--logprobs", "", kValue, kRequest, "K", "log-probabilities with the K likeliest (0 to 20)"},
     {"--prompt-logprobs", "", kValue, kRequest, "K", "the same for the prompt"},
@@ -150,6 +151,12 @@ constexpr Flag kFlags[] = {
      "for answers under way when the server is told to stop (default 30)"},
     {"--max-queue", "", kValue, kCommand, "N",
      "requests that may wait beside those that run; more are refused with 503 (default 256)"},
+    {"--max-live-tokens", "", kValue, kCommand, "N",
+     "prompts and answers at their longest, of all requests that run or wait, at least the "
+     "context; "
+     "more are refused with 503 (default: no bound)"},
+    {"--max-cached-share", "", kValue, kCommand, "X",
+     "of the blocks that prefixes of one key (and cache_salt) may hold (default 1)"},
     {"--max-step-stretch", "", kValue, kCommand, "X",
      "a step with prompt tokens takes at most about X times one without (default 1.4; 0: no "
      "bound)"},

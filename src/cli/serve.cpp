@@ -80,6 +80,11 @@ Result<int> run_serve(const Arguments& given) {
   std::random_device device;
   options.hash_key = (uint64_t{device()} << 32) | device();
   options.max_live_requests = server_options.max_queue + options.max_num_seqs;
+  ASSIGN_OR_RETURN(const auto live_tokens,
+                   arguments.integer("--max-live-tokens", 1, int64_t{1} << 40));
+  options.max_live_tokens = live_tokens.value_or(options.max_live_tokens);
+  ASSIGN_OR_RETURN(const auto share, arguments.number("--max-cached-share", 0, 1));
+  options.max_salt_share = share.value_or(options.max_salt_share);
   options.extra_wanted_rows = kPromptLogprobRows;
 
   const InterruptsNoted noted;
@@ -89,6 +94,10 @@ Result<int> run_serve(const Arguments& given) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Llm> llm, load_llm(*model, options));
 
   const ExecShape& shape = llm->plan().shape;
+  if (options.max_live_tokens < shape.max_model_len) {
+    return bad_value("--max-live-tokens", cat(options.max_live_tokens),
+                     cat("at least the context of ", shape.max_model_len));
+  }
   const int64_t kv_tokens = shape.kv_blocks.front() * kKvBlockTokens;
   Result<void> written;
   server->serve(
@@ -117,14 +126,24 @@ Result<int> run_serve(const Arguments& given) {
   return 0;
 }
 
-constexpr std::string_view kFlags[] = {"--model",        "--host",
-                                       "--port",         "--served-model-name",
-                                       "--api-key",      "--api-key-file",
-                                       "--ssl-certfile", "--ssl-keyfile",
-                                       "--ready-file",   "--drain-timeout",
-                                       "--max-queue",    "--max-step-stretch",
-                                       "--access-log",   "--chat-template-file",
-                                       "--metrics",      "--slots",
+constexpr std::string_view kFlags[] = {"--model",
+                                       "--host",
+                                       "--port",
+                                       "--served-model-name",
+                                       "--api-key",
+                                       "--api-key-file",
+                                       "--ssl-certfile",
+                                       "--ssl-keyfile",
+                                       "--ready-file",
+                                       "--drain-timeout",
+                                       "--max-queue",
+                                       "--max-step-stretch",
+                                       "--access-log",
+                                       "--chat-template-file",
+                                       "--max-live-tokens",
+                                       "--max-cached-share",
+                                       "--metrics",
+                                       "--slots",
                                        "--jinja"};
 
 }  // namespace

@@ -79,7 +79,7 @@ using enum RequestField::Status;
 
 constexpr RequestField kFields[] = {
     {"add_special_tokens", kUsed, shape::boolean(), QUERN_INTO(add_special_tokens)},
-    {"allowed_token_ids", kUsed, shape::token_ids(1, kMostTokens),
+    {"allowed_token_ids", kUsed, shape::token_ids(1, 1024),
      QUERN_INTO(request.sampling.allowed_token_ids)},
     {"arrival_ms", kUsed, shape::number(0, 86'400'000), QUERN_INTO(arrival_ms)},
     {"bad_words", kUsed,

@@ -139,6 +139,18 @@ void Sampler::bar(const Draw& draw) {
     }
     for (const int32_t token_id : allowed) seen_[static_cast<size_t>(token_id)] = 0;
   }
+  candidates_.clear();
+  for (const int32_t token_id : allowed) {
+    candidates_.push_back(
+        {.logit = adjusted_[static_cast<size_t>(token_id)], .token_id = token_id});
+  }
+  if (!bar_words_and_ends(draw)) return;
+  // Nothing is left of what is allowed: rather a bad word or an early end than anything else.
+  for (const Candidate& one : candidates_) adjusted_[static_cast<size_t>(one.token_id)] = one.logit;
+}
+
+/// Whether nothing is left.
+bool Sampler::bar_words_and_ends(const Draw& draw) {
   for (const std::vector<int32_t>& word : draw.params.bad_words) {
     const size_t before = word.size() - 1;
     if (draw.output.size() < before) continue;
@@ -151,6 +163,9 @@ void Sampler::bar(const Draw& draw) {
   for (const int32_t token_id : draw.banned_too) {
     adjusted_[static_cast<size_t>(token_id)] = kLowest;
   }
+  return std::ranges::all_of(draw.params.allowed_token_ids, [&](int32_t token_id) {
+    return adjusted_[static_cast<size_t>(token_id)] == kLowest;
+  });
 }
 
 void Sampler::penalise(const Draw& draw) {

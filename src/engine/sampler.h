@@ -52,6 +52,7 @@ class Sampler {
   void adjust(std::span<const float> logits, const Draw& draw);
   void penalise(const Draw& draw);
   void bar(const Draw& draw);
+  bool bar_words_and_ends(const Draw& draw);
   int32_t most_likely() const;
   void keep_top_k(int64_t top_k);
   void weigh(float temperature);

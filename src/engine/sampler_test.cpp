@@ -283,6 +283,16 @@ TEST(Sampler, OnlyAllowedIdsComeAndNoBadWordIsFinished) {
   EXPECT_EQ(sampler.sample(logits, {.params = words, .output = after_other}), 0);
   EXPECT_EQ(sampler.sample(logits, {.params = words}), 0);
   EXPECT_FALSE(words.is_plain_greedy());
+  // What is allowed comes before what is not to come yet.
+  SamplingParams torn{.temperature = 0};
+  torn.allowed_token_ids = {4, 5};
+  torn.bad_words = {{5}};
+  const std::vector<int32_t> end = {4};
+  EXPECT_EQ(sampler.sample(logits, {.params = torn}), 4);
+  EXPECT_EQ(sampler.sample(logits, {.params = torn, .banned = end}), 4);
+  torn.temperature = 1;
+  const int32_t either = sampler.sample(logits, {.params = torn, .banned = end});
+  EXPECT_TRUE(either == 4 || either == 5) << either;
   EXPECT_FALSE(check_sampling({.allowed_token_ids = {6}}, 6));
   EXPECT_FALSE(check_sampling({.bad_words = {{}}}, 6));
 }

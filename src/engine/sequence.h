@@ -66,7 +66,7 @@ struct Sequence {
   /// Preemptions since it last gained a token; from two on it comes back only where it cannot be
   /// taken off again.
   int64_t fruitless_preemptions = 0;
-  int64_t reported_tokens = -1;  // of the prompt, by EventSink::on_prompt_progress
+  int64_t reported_tokens = -1;    // of the prompt, by EventSink::on_prompt_progress
   int64_t accounted_until_ns = 0;  // the time before is in the account
   int64_t last_step = 0;           // number of the last step that had tokens of it
   bool was_scheduled = false;

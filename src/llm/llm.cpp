@@ -20,9 +20,6 @@ Result<std::unique_ptr<Llm>> Llm::load(const Model& model, const RunOptions& opt
   EngineOptions engine = plan.engine;
   engine.eos_token_ids = model.generation.eos_token_ids;
   engine.seed = options.seed;
-  engine.hash_key = options.hash_key;
-  engine.max_live_requests = options.max_live_requests;
-  engine.max_step_stretch = options.max_step_stretch;
   ASSIGN_OR_RETURN(llm->engine_, Engine::make(*llm->executor_, std::move(engine), *llm));
   llm->plan_ = std::move(plan);
   llm->load_ns_ = steady_clock().now_ns() - start_ns;

@@ -30,9 +30,9 @@ Result<ChatTemplate> read_template(const ModelFiles& files) {
 Result<void> add_bad_word(const Tokenizer& tokenizer, std::string_view word,
                           std::vector<std::vector<int32_t>>& words) {
   const std::string bare(word.substr(std::min(word.find_first_not_of(' '), word.size() - 1)));
-  const EncodeOptions plain{.add_special_tokens = false, .parse_special = false};
-  ASSIGN_OR_RETURN(std::vector<int32_t> first, tokenizer.encode(bare, plain));
-  ASSIGN_OR_RETURN(std::vector<int32_t> later, tokenizer.encode(" " + bare, plain));
+  const EncodeOptions options{.add_special_tokens = false};
+  ASSIGN_OR_RETURN(std::vector<int32_t> first, tokenizer.encode(bare, options));
+  ASSIGN_OR_RETURN(std::vector<int32_t> later, tokenizer.encode(" " + bare, options));
   if (first.empty()) return bad_field("bad_words", "a word without tokens", "words with tokens");
   const bool is_other = later.size() == first.size() && later.front() != first.front();
   words.push_back(std::move(first));
@@ -52,6 +52,7 @@ Prompter::Prompter(const Model& model)
 
 Result<PreparedRequest> Prompter::prepare(RequestBody body,
                                           std::function<void(std::string_view)> on_text) const {
+  RETURN_IF_ERROR(encode_bad_words(body));
   PreparedRequest prepared;
   std::vector<int32_t> ids;
   if (body.prompt_token_ids) {
@@ -63,12 +64,8 @@ Result<PreparedRequest> Prompter::prepare(RequestBody body,
                                                 .parse_special = body.parse_special}));
   }
   const Tokenizer* vocabulary = tokenizer();
-  if (vocabulary == nullptr && !(body.stop.empty() && body.bad_words.empty())) {
-    // Says which file is missing.
-    RETURN_IF_ERROR(model_.files.tokenizer());
-  }
-  for (const std::string& word : body.bad_words) {
-    RETURN_IF_ERROR(add_bad_word(*vocabulary, word, body.request.sampling.bad_words));
+  if (vocabulary == nullptr && !body.stop.empty()) {
+    RETURN_IF_ERROR(model_.files.tokenizer());  // says which file is missing
   }
   if (vocabulary != nullptr) {
     prepared.text = std::make_shared<AnswerText>(
@@ -82,6 +79,15 @@ Result<PreparedRequest> Prompter::prepare(RequestBody body,
   prepared.request.prompt = std::move(ids);
   prepared.request.watcher = prepared.text;
   return prepared;
+}
+
+Result<void> Prompter::encode_bad_words(RequestBody& body) const {
+  if (body.bad_words.empty()) return {};
+  ASSIGN_OR_RETURN(const Tokenizer* vocabulary, model_.files.tokenizer());
+  for (const std::string& word : std::exchange(body.bad_words, {})) {
+    RETURN_IF_ERROR(add_bad_word(*vocabulary, word, body.request.sampling.bad_words));
+  }
+  return {};
 }
 
 Result<std::vector<int32_t>> Prompter::encode(const std::string& text,

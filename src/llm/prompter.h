@@ -48,6 +48,10 @@ class Prompter {
   Result<PreparedRequest> prepare(RequestBody body,
                                   std::function<void(std::string_view)> on_text = {}) const;
 
+  /// Turns the bad words of `body` into ids, for prepare() to find: once for all of several
+  /// requests.
+  Result<void> encode_bad_words(RequestBody& body) const;
+
   /// The ids of text as it is.
   Result<std::vector<int32_t>> encode(const std::string& text, EncodeOptions options) const;
   /// The ids of turns through the model's template. Special tokens are recognised in the template's

@@ -37,8 +37,8 @@ class Sizer {
     shape.max_wanted_rows = max_num_seqs + options_.extra_wanted_rows;
     shape.kv_blocks =
         kv_blocks_for(plan_.program, max_model_len, max_num_seqs, shape.max_batched_tokens);
-    if (options_.kv_cache_memory_bytes) {
-      bound_kv(shape, static_cast<double>(*options_.kv_cache_memory_bytes));
+    if (plan_.most_kv_bytes) {
+      bound_kv(shape, *plan_.most_kv_bytes);
     }
     return shape;
   }
@@ -57,6 +57,11 @@ class Sizer {
     engine.prefix_caching = options_.enable_prefix_caching && !options_.no_kv_cache;
     engine.no_kv_cache = options_.no_kv_cache;
     engine.static_scheduling = options_.static_scheduling;
+    engine.max_live_requests = options_.max_live_requests;
+    engine.max_live_tokens = options_.max_live_tokens;
+    engine.max_step_stretch = options_.max_step_stretch;
+    engine.max_salt_share = options_.max_salt_share;
+    engine.hash_key = options_.hash_key;
     return engine;
   }
 
@@ -65,10 +70,6 @@ class Sizer {
     need.work += engine_bytes(engine(shape));
     need.other += process_bytes_;
     return need;
-  }
-
-  int64_t total(int64_t max_model_len, int64_t max_num_seqs) const {
-    return need(shape(max_model_len, max_num_seqs)).total();
   }
 
   /// The largest value of [0, high] for which `fits` holds, which it does below any value for which
@@ -88,16 +89,20 @@ class Sizer {
   }
 
  private:
-  /// Fewer blocks than all sequences at their longest need: each group's part of what they would
-  /// take, and one sequence's worth at least.
-  void bound_kv(ExecShape& shape, double bytes) const {
-    const double share = bytes / static_cast<double>(kv_bytes(shape.kv_blocks));
-    if (share >= 1) return;
+  /// Fewer blocks than all sequences at their longest need: one sequence's in each group, whatever
+  /// that takes, and of what the others need an equal part.
+  void bound_kv(ExecShape& shape, int64_t bytes) const {
+    const int64_t all_bytes = kv_bytes(shape.kv_blocks);
+    if (all_bytes <= bytes) return;
     const std::vector<int64_t> alone =
         kv_blocks_for(plan_.program, shape.max_model_len, 1, shape.max_batched_tokens);
+    const int64_t alone_bytes = kv_bytes(alone);
+    const double part = bytes <= alone_bytes ? 0
+                                             : static_cast<double>(bytes - alone_bytes) /
+                                                   static_cast<double>(all_bytes - alone_bytes);
     for (size_t g = 0; g < shape.kv_blocks.size(); ++g) {
-      const auto part = static_cast<int64_t>(static_cast<double>(shape.kv_blocks[g]) * share);
-      shape.kv_blocks[g] = std::max(alone[g], part);
+      const auto others = static_cast<double>(shape.kv_blocks[g] - alone[g]);
+      shape.kv_blocks[g] = alone[g] + static_cast<int64_t>(others * part);
     }
   }
 
@@ -110,6 +115,19 @@ class Sizer {
 }  // namespace
 
 Error RunPlan::does_not_fit() const {
+  if (!kv_fits()) {
+    const std::string advice = max_context_that_fits > 0
+                                   ? cat("raise it, or try --max-model-len ", max_context_that_fits)
+                                   : std::string("raise it");
+    return {.code = ErrorCode::kDoesNotFit,
+            .message = cat("--kv-cache-memory-bytes: one sequence of ", shape.max_model_len,
+                           " tokens takes ", need.kv, " bytes of keys and values, found ",
+                           *most_kv_bytes, "; ", advice),
+            .what = "--kv-cache-memory-bytes",
+            .found = cat(*most_kv_bytes),
+            .wanted = cat("at least ", need.kv),
+            .try_next = advice};
+  }
   const std::string needs = cat(mebibytes(need.total()), " (weights ", mebibytes(need.weights),
                                 ", KV cache ", mebibytes(need.kv), ", work ", mebibytes(need.work),
                                 ", other ", mebibytes(need.other), ")");
@@ -150,6 +168,10 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
   plan.fallbacks = std::move(weights.fallbacks);
   plan.shape.kv_dtype = options.kv_cache_dtype.value_or(default_kv_dtype(plan.program, plan.types));
   plan.shape.no_kv_cache = options.no_kv_cache;
+  if (options.kv_cache_memory_bytes) {
+    plan.most_kv_bytes =
+        static_cast<int64_t>(std::min<uint64_t>(*options.kv_cache_memory_bytes, INT64_MAX));
+  }
   RETURN_IF_ERROR(executor->check(plan.program, plan.types, plan.shape.kv_dtype, options.exec));
   for (size_t group = 0; group < plan.program.kv_groups.size(); ++group) {
     plan.kv_bytes_per_token +=
@@ -165,7 +187,9 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
 
   const Sizer sizer(*executor, plan, options, process_bytes(model));
   const auto fits = [&](int64_t len, int64_t seqs) {
-    return sizer.total(len, seqs) <= plan.available_bytes;
+    const MemoryNeed need = sizer.need(sizer.shape(len, seqs));
+    return need.total() <= plan.available_bytes &&
+           need.kv <= plan.most_kv_bytes.value_or(INT64_MAX);
   };
   plan.max_context_that_fits =
       Sizer::largest(context, [&](int64_t len) { return fits(len, options.max_num_seqs); });
@@ -180,18 +204,6 @@ Result<RunPlan> plan_run(const Model& model, const RunOptions& options) {
   plan.max_seqs_that_fit =
       Sizer::largest(kMostSequences, [&](int64_t seqs) { return fits(len, seqs); });
   plan.shape = sizer.shape(len, options.max_num_seqs);
-  const int64_t kv_bytes = sizer.kv_bytes(plan.shape.kv_blocks);
-  if (const auto most = options.kv_cache_memory_bytes;
-      most && kv_bytes > static_cast<int64_t>(*most)) {
-    return Error{.code = ErrorCode::kDoesNotFit,
-                 .message = cat("--kv-cache-memory-bytes: one sequence of ", len, " tokens takes ",
-                                kv_bytes, " bytes of keys and values, found ", *most,
-                                "; raise it, or lower --max-model-len"),
-                 .what = "--kv-cache-memory-bytes",
-                 .found = cat(*most),
-                 .wanted = cat("at least ", kv_bytes),
-                 .try_next = "raise it, or lower --max-model-len"};
-  }
   plan.engine = sizer.engine(plan.shape);
   plan.need = sizer.need(plan.shape);
   return plan;

@@ -34,9 +34,12 @@ struct RunOptions {
   bool no_kv_cache = false;
   bool enable_prefix_caching = true;
   bool static_scheduling = false;
-  int64_t max_live_requests = INT64_MAX;  // EngineOptions
-  double max_step_stretch = 0;            // EngineOptions: who decodes keeps his pace
-  uint64_t hash_key = 0;                  // EngineOptions: of the prefix cache
+  // As in EngineOptions.
+  int64_t max_live_requests = INT64_MAX;
+  int64_t max_live_tokens = INT64_MAX;
+  double max_step_stretch = 0;
+  double max_salt_share = 1;
+  uint64_t hash_key = 0;
   FuseOptions fuse;
   uint64_t seed = 0;  // of requests without one of their own
 };
@@ -51,12 +54,15 @@ struct RunPlan {
   EngineOptions engine;
   MemoryNeed need;
   int64_t kv_bytes_per_token = 0;
-  int64_t available_bytes = 0;        // the memory limit, else what the system has to give
-  bool context_lowered = false;       // auto took less than the model's context
-  int64_t max_context_that_fits = 0;  // for max_num_seqs sequences
-  int64_t max_seqs_that_fit = 0;      // at max_model_len
+  int64_t available_bytes = 0;           // the memory limit, else what the system has to give
+  bool context_lowered = false;          // auto took less than the model's context
+  int64_t max_context_that_fits = 0;     // for max_num_seqs sequences
+  int64_t max_seqs_that_fit = 0;         // at max_model_len
+  std::optional<int64_t> most_kv_bytes;  // RunOptions::kv_cache_memory_bytes
 
-  bool fits() const { return need.total() <= available_bytes; }
+  bool fits() const { return need.total() <= available_bytes && kv_fits(); }
+  /// Whether the keys and values of one sequence are within their bound.
+  bool kv_fits() const { return need.kv <= most_kv_bytes.value_or(INT64_MAX); }
   /// kDoesNotFit with what is needed, what is there, what to try.
   Error does_not_fit() const;
 };

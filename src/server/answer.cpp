@@ -141,6 +141,7 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
                       : prompter.tokenizer()->decode(
                             ids, body.skip_special_tokens ? SkipSpecial::kYes : SkipSpecial::kNo);
   }
+  RETURN_IF_ERROR(prompter.encode_bad_words(body));
   for (int64_t i = 0; i < request_.n; ++i) {
     const uint64_t tag = number_ << kChoiceBits | choices_.size();
     RequestBody one = body;

@@ -210,7 +210,8 @@ std::optional<HttpResponse> Server::on_head(const HttpHead& head) {
     call.head = head;
     call.id = new_request_id();
     refusal->headers.emplace_back("x-request-id", call.id);
-    service_.log_access(call, refusal->status, Json::object());
+    const std::optional<uint32_t> tenant = tenant_of(head);
+    service_.log_access(call, refusal->status, {{"tenant", tenant ? Json(*tenant) : Json()}});
   }
   return refusal;
 }

@@ -82,10 +82,10 @@ class Client:
             except queue.Empty:
                 return
             time.sleep(self.rng.expovariate(50))
-            if self.rng.random() < self.leave:
-                self.ask(body, leave_after=self.rng.randrange(0, 400))
-                self.left += 1
             try:
+                if self.rng.random() < self.leave:
+                    self.ask(body, leave_after=self.rng.randrange(0, 400))
+                    self.left += 1
                 self.answers[index] = self.ask(body)
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 self.answers[index] = {"error": repr(error)}
@@ -148,6 +148,8 @@ def main():
     rng = random.Random(options.seed)
     bodies = list(make_requests(rng, options.requests))
     wanted = list(alone(options.quern, options.model, bodies))
+    if len(wanted) != len(bodies):
+        sys.exit(f"quern run gave {len(wanted)} answers to {len(bodies)} requests")
 
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "ready")

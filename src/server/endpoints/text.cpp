@@ -73,6 +73,10 @@ constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();
 constexpr FieldShape kMessages =
     shape::special("an array of messages", R"({"type":"array","items":{"type":"object"}})");
 
+constexpr FieldShape kTools =
+    shape::special("an array of tools", R"({"type":"array","items":{"type":"object"}})");
+constexpr FieldShape kVariables = shape::special("an object", R"({"type":"object"})");
+
 constexpr TextField kTokenizeFields[] = {
     {"model", shape::text(1, 4096)},
     {"prompt", shape::text(0, kMostTokens)},
@@ -83,6 +87,8 @@ constexpr TextField kTokenizeFields[] = {
     {"parse_special", shape::boolean()},
     {"add_generation_prompt", shape::boolean()},
     {"continue_final_message", shape::boolean()},
+    {"chat_template_kwargs", kVariables},
+    {"tools", kTools},
     {"return_token_strs", shape::boolean()},
     {"with_pieces", shape::boolean()},
 };
@@ -95,7 +101,8 @@ constexpr TextField kTemplateFields[] = {
     {"messages", kMessages},
     {"add_generation_prompt", shape::boolean()},
     {"continue_final_message", shape::boolean()},
-    {"chat_template_kwargs", shape::special("an object", R"({"type":"object"})")},
+    {"chat_template_kwargs", kVariables},
+    {"tools", kTools},
 };
 
 /// The part of such a body that the chat route has too, checked as that one checks it.
@@ -105,7 +112,17 @@ Result<ApiRequest> read_chat(const ServedModel& served, const Json& object) {
        {"messages", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"}) {
     if (object.contains(name)) chat[name] = object[name];
   }
-  return read_api_request(chat, kChatRoute, default_body(served.model));
+  ASSIGN_OR_RETURN(ApiRequest request,
+                   read_api_request(chat, kChatRoute, default_body(served.model)));
+  // A template shows tools whether or not an answer can call them.
+  if (const Json* const tools = find(object, "tools")) {
+    const auto is_object = [](const Json& tool) { return tool.is_object(); };
+    if (!tools->is_array() || !std::ranges::all_of(*tools, is_object)) {
+      return bad_field("tools", shown(*tools), kTools.wanted());
+    }
+    if (!tools->empty()) request.chat.variables["tools"] = *tools;
+  }
+  return request;
 }
 
 }  // namespace
@@ -121,6 +138,12 @@ void tokenize(Service& service, Call call) {
             int{messages != nullptr} + int{prompt != nullptr} + int{content != nullptr};
         if (given != 1) {
           return bad_field("prompt", cat(given, " of prompt, content and messages"), "one of them");
+        }
+        for (const char* of_chat :
+             {"tools", "chat_template_kwargs", "add_generation_prompt", "continue_final_message"}) {
+          if (messages == nullptr && find(object, of_chat) != nullptr) {
+            return bad_field(of_chat, "no messages", "it beside messages");
+          }
         }
         std::vector<int32_t> ids;
         if (messages != nullptr) {
