@@ -18,7 +18,7 @@ from engines import EngineFailed
 from machine import environment
 from report import BASE, MIN_ROUNDS, bootstrap_interval
 from rounds import say, turn_order
-from servers import Room, Running, add_arguments, servers_of
+from servers import Room, Running, add_arguments, servers_of, tokenizer_of
 
 # Of the result of `quern bench serve`; False: less is better.
 METRICS = {"output_throughput": True, "median_ttft_ms": False, "p99_ttft_ms": False,
@@ -30,13 +30,14 @@ DETAILS = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_tim
 
 def take_turn(options, server, round_idx):
     """One start of the server, then a load for each number of users."""
-    room = Room(options.threads, max(options.users), options.isl + options.osl + 32)
+    # A word is up to two tokens.
+    room = Room(options.threads, max(options.users), 2 * options.isl + options.osl + 32)
     with Running(server, room) as running:
         for users in options.users:
             count = max(options.per_user * users, options.at_least)
             result = running.load(options.quern, [
                 "--dataset-name", "random", "--isl", str(options.isl), "--osl", str(options.osl),
-                "--tokenizer", options.tokenizer or options.model, "--num-warmups", "1",
+                *tokenizer_of(options), "--num-warmups", "1",
                 "--max-concurrency", str(users), "--num-prompts", str(count),
                 "--seed", str(1000 * round_idx + users)])
             if result["completed"] != count:
@@ -89,7 +90,7 @@ def main(arguments):
     add_arguments(parser)
     parser.add_argument("--users", default="1,2,4,8,16,32",
                         type=lambda text: [int(count) for count in text.split(",")])
-    parser.add_argument("--isl", type=int, default=128, help="tokens of a prompt")
+    parser.add_argument("--isl", type=int, default=128, help="tokens, or words, of a prompt")
     parser.add_argument("--osl", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--per-user", type=int, default=2, help="requests for each user")
     parser.add_argument("--at-least", type=int, default=4, help="requests of one load")

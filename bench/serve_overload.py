@@ -21,7 +21,7 @@ from engines import EngineFailed
 from machine import environment
 from rounds import say
 from serve_stall import percentile
-from servers import Room, Running, add_arguments, servers_of
+from servers import Room, Running, add_arguments, servers_of, tokenizer_of
 
 
 def ask(port, method, path, body=None):
@@ -114,7 +114,7 @@ def seconds_until_normal(port, before_ms):
 
 def measure(options, running):
     random = ["--dataset-name", "random", "--isl", str(options.isl), "--osl", str(options.osl),
-              "--tokenizer", options.tokenizer or options.model, "--seed", str(options.seed)]
+              *tokenizer_of(options), "--seed", str(options.seed)]
     before_ms = statistics.median(
         ask(running.port, "POST", "/v1/completions", ONE_TOKEN)[2] for _ in range(9))
     idle_mib = rss_mib(running.process.pid)

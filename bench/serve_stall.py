@@ -18,7 +18,7 @@ from pathlib import Path
 from engines import EngineFailed
 from machine import environment
 from rounds import say, turn_order
-from servers import Room, Running, add_arguments, servers_of
+from servers import Room, Running, add_arguments, servers_of, tokenizer_of
 
 PROMPT_OF_STREAM = 16
 
@@ -93,20 +93,20 @@ def main(arguments):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--isl", type=int, default=8192, help="tokens of the long prompt")
+    parser.add_argument("--isl", type=int, default=8192, help="tokens, or words, of the long prompt")
     parser.add_argument("--osl", type=int, default=1024, help="tokens of each stream's answer")
     parser.add_argument("--after", type=float, default=15, help="seconds until the prompt arrives")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     servers = servers_of(parser, options)
-    room = Room(options.threads, options.streams + 1, max(options.isl, PROMPT_OF_STREAM + options.osl) + 64)
+    room = Room(options.threads, options.streams + 1, max(2 * options.isl, PROMPT_OF_STREAM + options.osl) + 64)
     report = {"environment": environment(), "arguments": arguments, "rows": []}
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         trace = str(Path(folder, "trace.jsonl"))
         write_trace(trace, options)
         load = ["--dataset-name", "trace", "--dataset-path", trace, "--arrivals", "trace",
-                "--tokenizer", options.tokenizer or options.model]
+                *tokenizer_of(options)]
         for round_idx in range(options.rounds):
             for server in turn_order(servers, round_idx):
                 try:

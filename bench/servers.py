@@ -153,9 +153,14 @@ def add_arguments(parser):
     parser.add_argument("--options-of", metavar="NAME=OPTIONS", action="append", default=[],
                         help="more options of one server, separated by blanks")
     parser.add_argument("--tokenizer", metavar="MODEL",
-                        help="counts the prompts' tokens (default: the model)")
+                        help="counts tokens of prompts and, again, of answers; not for models "
+                        "that write no text (default: lengths of prompts are words)")
     parser.add_argument("-t", "--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json-out", metavar="FILE", help="where everything measured is written")
+
+
+def tokenizer_of(options):
+    return ["--tokenizer", options.tokenizer] if options.tokenizer else []
 
 
 def servers_of(parser, options):

@@ -56,7 +56,7 @@ struct StepPacerOptions {
 /// Deterministic in what it is told; takes memory at construction only.
 class StepPacer {
  public:
-  static constexpr int64_t kFloor = 8;
+  static constexpr int64_t kFloor = 4;
 
   explicit StepPacer(const StepPacerOptions& options);
 

@@ -112,7 +112,7 @@ class Client:
             if "error" in chunk:
                 return {"error": chunk["error"]}
             for choice in chunk["choices"]:
-                answer["token_ids"] += choice["token_ids"] or []
+                answer["token_ids"] += choice.get("token_ids") or []
                 answer["text"] += choice["text"]
                 answer["logprobs"] += (choice["logprobs"] or {}).get("token_logprobs", [])
                 answer["finish_reason"] = choice["finish_reason"] or answer["finish_reason"]
