@@ -30,8 +30,8 @@ DETAILS = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_tim
 
 def take_turn(options, server, round_idx):
     """One start of the server, then a load for each number of users."""
-    # A word is up to two tokens.
-    room = Room(options.threads, max(options.users), 2 * options.isl + options.osl + 32)
+    most = 2 * options.isl + options.osl + 32
+    room = Room(options.threads, max(options.users), options.max_model_len or most)
     with Running(server, room) as running:
         for users in options.users:
             count = max(options.per_user * users, options.at_least)

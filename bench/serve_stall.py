@@ -99,7 +99,8 @@ def main(arguments):
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
     servers = servers_of(parser, options)
-    room = Room(options.threads, options.streams + 1, max(2 * options.isl, PROMPT_OF_STREAM + options.osl) + 64)
+    most = max(2 * options.isl, 2 * PROMPT_OF_STREAM + options.osl) + 64
+    room = Room(options.threads, options.streams + 1, options.max_model_len or most)
     report = {"environment": environment(), "arguments": arguments, "rows": []}
     failed = False
     with tempfile.TemporaryDirectory() as folder:

@@ -345,7 +345,8 @@ bool Engine::launch() {
   ENSURE(!in_flight_);
   step_began_ns_ = clock_.now_ns();
   take_inbox();
-  StepPlan& plan = scheduler_.schedule(clock_, pacer_.budget(scheduler_.num_decoding()));
+  const int64_t budget = pacer_.budget(scheduler_.num_decoding(), scheduler_.num_prompts());
+  StepPlan& plan = scheduler_.schedule(clock_, budget);
   step_planned_ns_ = clock_.now_ns();
   if (plan.empty()) {
     publish(step_planned_ns_);

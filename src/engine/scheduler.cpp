@@ -71,6 +71,11 @@ int64_t Scheduler::num_decoding() const {
   return count;
 }
 
+int64_t Scheduler::num_prompts() const {
+  const auto slots = static_cast<int64_t>(free_slots_.size());
+  return running_.size() - num_decoding() + std::min<int64_t>(slots, waiting_.size());
+}
+
 StepPlan& Scheduler::schedule(const Clock& clock, int64_t budget) {
   plan_.clear();
   preempted_now_ = false;

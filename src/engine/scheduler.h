@@ -59,6 +59,8 @@ class Scheduler {
   StepPlan& schedule(const Clock& clock, int64_t budget);
   /// Who takes one token of the next step, if nobody is taken off.
   int64_t num_decoding() const;
+  /// Those whose prompt is not computed yet, running or waiting while there are slots for them.
+  int64_t num_prompts() const;
   /// The sequence of a range, unless it has left its slot since.
   Sequence* owner(const StepRange& range) const;
   /// Starts a running sequence over: the mode without a KV cache.

@@ -52,14 +52,16 @@ bool StepPacer::is_worth_measuring(int64_t num_decoding) const {
          decode_ns(num_decoding) == 0;
 }
 
-int64_t StepPacer::budget(int64_t num_decoding) {
+int64_t StepPacer::budget(int64_t num_decoding, int64_t num_prompts) {
   last_budget_ = options_.max_prompt_tokens;
   if (options_.max_stretch <= 0 || num_decoding == 0) return last_budget_;
   if (is_worth_measuring(num_decoding)) {
     last_measured_step_ = num_steps_;
     return last_budget_ = 0;
   }
-  const double room_ns = (options_.max_stretch - 1) * decode_ns(num_decoding);
+  const double crowd =
+      std::max(1.0, static_cast<double>(num_prompts) / static_cast<double>(num_decoding));
+  const double room_ns = (options_.max_stretch - 1) * decode_ns(num_decoding) * crowd;
   const RecentValues<15>& costs = token_ns_.empty() ? alone_token_ns_ : token_ns_;
   double tokens = static_cast<double>(kFloor);
   if (!costs.empty()) {

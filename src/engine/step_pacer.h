@@ -49,6 +49,10 @@ struct StepPacerOptions {
 /// their depth; but each bound is answered by a measurement at that bound, so it settles where the
 /// bound is met.
 ///
+/// The bound is for a few prompts beside many answers. Where more prompts wait than answers are
+/// being written, the time they may take grows with their number: keeping the pace of few would
+/// cost many.
+///
 /// Where prompts follow each other without a pause no step is without prompt tokens, and contexts
 /// grow meanwhile: then now and then a step is given none, to measure anew. Otherwise a step may
 /// always have kFloor, whatever the bound says, so prompts get done.
@@ -60,8 +64,9 @@ class StepPacer {
 
   explicit StepPacer(const StepPacerOptions& options);
 
-  /// Prompt tokens that the next step may have beside `num_decoding` sequences that decode.
-  int64_t budget(int64_t num_decoding);
+  /// Prompt tokens that the next step may have beside `num_decoding` sequences that decode, for the
+  /// `num_prompts` that are not computed yet.
+  int64_t budget(int64_t num_decoding, int64_t num_prompts = 1);
   /// What a step of these took. Steps that follow budget() are told in order.
   void learn(int64_t num_decoding, int64_t prompt_tokens, int64_t step_ns);
 

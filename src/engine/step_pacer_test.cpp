@@ -141,6 +141,17 @@ TEST(StepPacer, PromptsGetDoneThoughTheBoundHasNoRoom) {
   EXPECT_LE(seen.steps, 800 / StepPacer::kFloor + 12);
 }
 
+TEST(StepPacer, AQueueOfPromptsOutweighsFewAnswers) {
+  StepPacer pacer = pacer_of();
+  Machine machine;
+  decode(pacer, machine, 8, 100, 20);
+  prefill(pacer, machine, 8, 120, 4'000);
+  decode(pacer, machine, 8, 300, 3);
+  const int64_t few = pacer.budget(8, 8);
+  EXPECT_EQ(few, pacer.budget(8, 1));
+  EXPECT_GT(pacer.budget(8, 24), few * 3 / 2);
+}
+
 TEST(StepPacer, SmallPromptsDoNotTeachThatLargeOnesAreDear) {
   StepPacer pacer = pacer_of();
   Machine machine;
