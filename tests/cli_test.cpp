@@ -423,6 +423,15 @@ TEST(Cli, PerplexityOfAStoryIsFarBelowThatOfNoise) {
   EXPECT_GT(perplexity_of("qzx 81 wvk%%$ jjq pqpq zxw 0o0o ~~"), 10 * story);
 }
 
+TEST(Cli, BenchModelRefusesABatchThatDoesNotRunTogether) {
+  const Json plan = parsed(
+      run_quern({"plan", "demo", "--max-model-len", "64", "--max-num-seqs", "1", "--json"}).out);
+  const std::string one = cat(plan["bytes"]["kv"].get<int64_t>());
+  expect_failure({"bench", "model", "-m", "demo", "-p", "0", "-n", "40", "--batches", "8", "-r",
+                  "1", "--kv-cache-memory-bytes", one},
+                 6, "does_not_fit", "tg40 x8");
+}
+
 TEST(Cli, BenchModelGivesOneArrayWithTheKeysOfLlamaBench) {
   const ProcessResult result =
       run_quern({"bench", "model", "-m", "demo", "-p", "16", "-n", "4", "-r", "2", "-o", "json"});

@@ -152,9 +152,8 @@ constexpr Flag kFlags[] = {
     {"--max-queue", "", kValue, kCommand, "N",
      "requests that may wait beside those that run; more are refused with 503 (default 256)"},
     {"--max-live-tokens", "", kValue, kCommand, "N",
-     "prompts and answers at their longest, of all requests that run or wait, at least the "
-     "context; "
-     "more are refused with 503 (default: no bound)"},
+     "prompts and answers at their longest, of all that run or wait, at least the context; more "
+     "are refused with 503 (default: no bound)"},
     {"--max-cached-share", "", kValue, kCommand, "X",
      "of the blocks that prefixes of one key (and cache_salt) may hold (default 1)"},
     {"--max-step-stretch", "", kValue, kCommand, "X",

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/cat.h"
 #include "base/clock.h"
-#include "base/ensure.h"
 
 namespace quern {
 
@@ -85,8 +85,14 @@ Result<int64_t> run_once(Llm& model, const ModelBenchCase& c, int64_t repetition
     end = std::max(end, ended);
     first_end = std::min(first_end, ended);
   }
-  // Else the rate of all would be that of a part of them.
-  ENSURE(first_end >= begin, "sequences of a batch did not run together");
+  if (first_end < begin) {  // the rate of all would be that of a part of them
+    return Error{.code = ErrorCode::kDoesNotFit,
+                 .message = cat(c.name(),
+                                ": the first sequences had ended before the last began; "
+                                "generate more tokens or raise --kv-cache-memory-bytes"),
+                 .what = c.name(),
+                 .wanted = "sequences that decode together"};
+  }
   return end - begin;
 }
 
