@@ -1,5 +1,6 @@
 #include "net/server_connection.h"
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -92,7 +93,7 @@ class Connection final : public ServerConnection,
     kHead,    // its head is being read
     kBody,    // its body is
     kAnswer,  // it is being answered
-    kLinger,  // it was refused: what still comes is thrown away
+    kLinger,  // the last answer has gone out: what still comes is thrown away
   };
 
   /// The handler's side of one answer: without effect once another is the connection's.
@@ -158,42 +159,57 @@ class Connection final : public ServerConnection,
     state_ = State::kIdle;
     parser_.reset();
     body_ = {};
-    if (!set_->accepting && buffer_.size() == 0) return close();
     read_deadline_ = in_ms(options().idle_timeout_ms);
-    if (buffer_.size() > 0) return read_head();
+    await_first_byte();
+  }
+
+  /// Line ends before a request are no part of it (RFC 9112, 2.2).
+  void await_first_byte() {
+    buffer_.consume(std::min(buffered().find_first_not_of("\r\n"), buffer_.size()));
+    if (buffer_.size() > 0) return begin_head();
+    if (!set_->accepting) return close();
     buffer_ = beast::flat_buffer(most_buffered());  // an idle connection keeps no memory
     read_some();
   }
 
-  size_t most_buffered() const { return options().most_header_bytes + kMostFramingBytes; }
-  /// Whether what has been read ahead is nothing but the line ends that some clients add.
-  bool is_blank() const {
-    const auto bytes = buffer_.data();
-    return std::string_view(static_cast<const char*>(bytes.data()), bytes.size())
-               .find_first_not_of("\r\n") == std::string_view::npos;
+  size_t most_buffered() const {
+    return options().most_header_bytes + kMostFramingBytes + kReadBytes;
   }
+  /// What has been read ahead.
+  std::string_view buffered() const {
+    const auto bytes = buffer_.data();
+    return {static_cast<const char*>(bytes.data()), bytes.size()};
+  }
+  bool is_blank() const { return buffered().find_first_not_of("\r\n") == std::string_view::npos; }
 
   /// Bytes of whatever comes next; while an answer is under way, to see the client leave.
   void read_some() {
     if (reading_) return;
     reading_ = true;
-    stream_.async_read_some(buffer_.prepare(2048), [self = self()](SystemError error, size_t size) {
+    const size_t most = state_ == State::kBody ? kReadBytes : 2048;
+    stream_.async_read_some(buffer_.prepare(most), [self = self()](SystemError error, size_t size) {
       self->reading_ = false;
       if (self->closed_) return;
+      if (error && (self->state_ == State::kHead || self->state_ == State::kBody)) {
+        return self->fail_to_read(error);
+      }
       if (error) return self->close();
+      if (self->state_ == State::kLinger) return self->discard();
       self->buffer_.commit(size);
-      if (self->state_ == State::kIdle) return self->read_head();
+      if (self->state_ == State::kIdle) return self->await_first_byte();
+      if (self->state_ == State::kHead) return self->read_head();
+      if (self->state_ == State::kBody) return self->read_body();
       // A request that does not wait for the answer before it is not read, and its connection ends
       // with that answer: so the client's leaving shows whatever it has sent.
       // One that comes just after its last byte waits for the loop to have seen that go out.
-      if (self->state_ == State::kAnswer && self->ended_) return;
-      if (self->state_ == State::kAnswer && !self->is_blank()) self->framing_.keep_alive = false;
+      if (self->ended_) return;
+      if (!self->is_blank()) self->framing_.keep_alive = false;
       self->buffer_.clear();
       self->read_some();
     });
   }
 
-  void read_head() {
+  void begin_head() {
     state_ = State::kHead;
     timed_out_ = false;
     framing_ = {};
@@ -202,13 +218,45 @@ class Connection final : public ServerConnection,
     parser_.emplace();
     parser_->header_limit(options().most_header_bytes);
     parser_->body_limit(options().most_body_bytes);
-    reading_ = true;
-    http::async_read_header(stream_, buffer_, *parser_, [self = self()](SystemError error, size_t) {
-      self->reading_ = false;
-      if (self->closed_) return;
-      if (error) return self->fail_to_read(error);
-      self->take_head();
-    });
+    searched_ = parsed_ = 0;
+    read_head();
+  }
+
+  /// A head is judged in steps: its first byte by itself, so that a greeting of TLS need not wait
+  /// for a line's end, its first line when that has come, the rest when the rest has. Left alone
+  /// with each read, the parser would see mistakes sooner or later, and count its limit anew, by
+  /// how the network has cut the bytes.
+  void read_head() {
+    const size_t most = options().most_header_bytes;
+    const std::string_view text = buffered().substr(0, most);
+    SystemError error;
+    if (text.front() <= ' ' || text.front() > '~') error = http::error::bad_method;
+    if (parsed_ == 0 && !error) {
+      const size_t end = text.find('\n', searched_);
+      if (end != text.npos) error = parse_head(text.substr(0, end + 1));
+    }
+    if (parsed_ > 0 && !error) {
+      const size_t end = text.find("\r\n\r\n", std::max<size_t>(searched_, 3) - 3);
+      if (end != text.npos) error = parse_head(text.substr(0, end + 4));
+    }
+    if (!error && parser_->is_header_done()) {
+      buffer_.consume(parsed_);
+      return take_head();
+    }
+    if (!error && text.size() == most) error = http::error::header_limit;
+    if (error) return fail_to_read(error);
+    searched_ = text.size();
+    read_some();
+  }
+
+  /// The part of these bytes that has not been parsed before; the parser takes all of whole lines,
+  /// and of none that ends too soon.
+  SystemError parse_head(std::string_view text) {
+    const std::string_view lines = text.substr(std::exchange(parsed_, text.size()));
+    SystemError error;
+    const size_t taken = parser_->put(asio::buffer(lines), error);
+    if (error && error != http::error::need_more) return error;
+    return taken == lines.size() ? SystemError() : http::error::bad_line_ending;
   }
 
   void take_head() {
@@ -241,23 +289,31 @@ class Connection final : public ServerConnection,
   }
 
   void read_body() {
-    if (parser_->is_done()) return handle();
-    parser_->get().body().data = chunk_.data();
-    parser_->get().body().size = chunk_.size();
-    reading_ = true;
-    http::async_read_some(stream_, buffer_, *parser_, [self = self()](SystemError error, size_t) {
-      self->reading_ = false;
-      if (self->closed_) return;
-      const size_t size = self->chunk_.size() - self->parser_->get().body().size;
-      self->body_.append(self->chunk_.data(), size);
-      self->set_->body_bytes += size;
-      self->counted_bytes_ += size;
-      if (error && error != http::error::need_buffer) return self->fail_to_read(error);
-      if (self->set_->body_bytes > self->options().most_body_bytes_at_once) {
-        return self->refuse(503, "too many request bodies are being read at once; try again later");
+    // Of a body in chunks that is not whole at least "0\r\n\r\n" is to come, and with less than
+    // that the parser fails an assertion of its own.
+    const size_t least = parser_->chunked() ? 5 : 1;
+    while (!parser_->is_done()) {
+      if (buffer_.size() < least) return read_some();
+      auto& place = parser_->get().body();
+      place.data = chunk_.data();
+      place.size = chunk_.size();
+      SystemError error;
+      const std::string_view text = buffered().substr(0, kMostFramingBytes);
+      buffer_.consume(parser_->put(asio::buffer(text), error));
+      const size_t size = chunk_.size() - place.size;
+      body_.append(chunk_.data(), size);
+      set_->body_bytes += size;
+      counted_bytes_ += size;
+      if (set_->body_bytes > options().most_body_bytes_at_once) {
+        return refuse(503, "too many request bodies are being read at once; try again later");
       }
-      self->read_body();
-    });
+      if (error == http::error::need_more) {
+        if (text.size() == kMostFramingBytes) return fail_to_read(http::error::buffer_overflow);
+        return read_some();
+      }
+      if (error && error != http::error::need_buffer) return fail_to_read(error);
+    }
+    handle();
   }
 
   void release_body() {
@@ -275,8 +331,7 @@ class Connection final : public ServerConnection,
           431, cat("the request's head is longer than ", options().most_header_bytes, " bytes"));
     }
     const bool is_malformed =
-        error.category() == http::make_error_code(http::error::bad_method).category() &&
-        error != http::error::end_of_stream && error != http::error::partial_message;
+        error.category() == http::make_error_code(http::error::bad_method).category();
     if (is_malformed) return refuse(400, cat("this is no HTTP request: ", error.message()));
     close();
   }
@@ -376,14 +431,27 @@ class Connection final : public ServerConnection,
       read_deadline_ = in_ms(options().idle_timeout_ms);
       return;
     }
-    // Closing with bytes unread would take the answer away from the client again (RFC 9112, 9.6).
-    state_ = State::kLinger;
     release_body();
+    linger();
+  }
+
+  /// Closing with bytes unread would take the answer away from the client again (RFC 9112, 9.6).
+  void linger() {
+    state_ = State::kLinger;
+    read_deadline_ = in_ms(kLingerMs);
     SystemError ignored;
     tcp().shutdown(Tcp::socket::shutdown_send, ignored);
-    read_deadline_ = in_ms(kLingerMs);
-    buffer_.clear();
-    read_some();
+    chunk_.resize(kReadBytes);
+    if (!reading_) discard();
+  }
+
+  /// Until the client has closed.
+  void discard() {
+    tcp().async_read_some(asio::buffer(chunk_), [self = self()](SystemError error, size_t) {
+      if (self->closed_) return;
+      if (error) return self->close();
+      self->discard();
+    });
   }
 
   std::shared_ptr<ConnectionSet> set_;
@@ -400,6 +468,7 @@ class Connection final : public ServerConnection,
   std::string body_;
   uint64_t counted_bytes_ = 0;
   int64_t begun_ns_ = 0;
+  size_t searched_ = 0, parsed_ = 0;  // bytes of the head, for its end and by the parser
 
   AnswerFraming framing_;
   uint64_t answer_ = 0;
