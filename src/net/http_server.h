@@ -53,7 +53,7 @@ class HttpReply {
   virtual void cut() = 0;
   /// Bytes written that the system has not taken yet.
   virtual uint64_t unsent_bytes() const = 0;
-  /// What is to happen when the client leaves before the answer is whole.
+  /// What is to happen when the client leaves, or ends its side, before the answer is whole.
   virtual void on_gone(std::function<void()> call) = 0;
 };
 
