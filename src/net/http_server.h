@@ -48,8 +48,8 @@ class HttpReply {
   virtual void begin(int status, HttpHeaders headers) = 0;
   virtual void write(std::string_view bytes) = 0;
   virtual void finish() = 0;
-  /// Ends the connection without the last chunk, once what was written has gone out: the client
-  /// sees that the answer is not whole.
+  /// Ends the connection without the last chunk, and TLS without its goodbye, once what was written
+  /// has gone out: the client sees that the answer is not whole.
   virtual void cut() = 0;
   /// Bytes written that the system has not taken yet.
   virtual uint64_t unsent_bytes() const = 0;

@@ -41,6 +41,7 @@ class Connection final : public ServerConnection,
 
   void start() override {
     if constexpr (kTls) {
+      state_ = State::kHandshake;
       read_deadline_ = in_ms(options().header_timeout_ms);
       stream_.async_handshake(asio::ssl::stream_base::server, [self = self()](SystemError error) {
         if (self->closed_) return;
@@ -61,6 +62,7 @@ class Connection final : public ServerConnection,
   void check_deadlines(int64_t now) override {
     if (now >= write_deadline_) return close();
     if (now < read_deadline_) return;
+    if (state_ == State::kIdle) return leave();
     if (timed_out_ || (state_ != State::kHead && state_ != State::kBody)) return close();
     // The read that is under way ends with an error, and that says it; if it had ended already, the
     // next look closes.
@@ -71,7 +73,8 @@ class Connection final : public ServerConnection,
   }
 
   void close_if_idle() override {
-    if (state_ == State::kIdle) close();
+    if (state_ == State::kIdle) leave();
+    if (state_ == State::kHandshake) close();
   }
 
   void close() override {
@@ -89,11 +92,13 @@ class Connection final : public ServerConnection,
  private:
   static constexpr bool kTls = std::is_same_v<Stream, Secure>;
   enum class State {
-    kIdle,    // nothing of the next request has come
-    kHead,    // its head is being read
-    kBody,    // its body is
-    kAnswer,  // it is being answered
-    kLinger,  // the last answer has gone out: what still comes is thrown away
+    kHandshake,  // TLS is being agreed on
+    kIdle,       // nothing of the next request has come
+    kHead,       // its head is being read
+    kBody,       // its body is
+    kAnswer,     // it is being answered
+    kGoodbye,    // TLS is being ended
+    kLinger,     // the last answer has gone out: what still comes is thrown away
   };
 
   /// The handler's side of one answer: without effect once another is the connection's.
@@ -167,7 +172,7 @@ class Connection final : public ServerConnection,
   void await_first_byte() {
     buffer_.consume(std::min(buffered().find_first_not_of("\r\n"), buffer_.size()));
     if (buffer_.size() > 0) return begin_head();
-    if (!set_->accepting) return close();
+    if (!set_->accepting) return leave();
     buffer_ = beast::flat_buffer(most_buffered());  // an idle connection keeps no memory
     read_some();
   }
@@ -193,7 +198,11 @@ class Connection final : public ServerConnection,
       if (error && (self->state_ == State::kHead || self->state_ == State::kBody)) {
         return self->fail_to_read(error);
       }
+      // Over TLS the client's goodbye, which ours answers.
+      if (error == asio::error::eof && self->state_ == State::kGoodbye) return;
+      if (error == asio::error::eof && self->state_ == State::kIdle) return self->leave();
       if (error) return self->close();
+      if (self->state_ == State::kGoodbye) return;
       if (self->state_ == State::kLinger) return self->discard();
       self->buffer_.commit(size);
       if (self->state_ == State::kIdle) return self->await_first_byte();
@@ -381,6 +390,7 @@ class Connection final : public ServerConnection,
   }
 
   void cut() {
+    cut_ = true;
     framing_.keep_alive = false;
     end_answer();
   }
@@ -427,12 +437,33 @@ class Connection final : public ServerConnection,
       if (!reading_) return await_request();
       // The read that watched for the client's leaving is the one that hears its next request.
       state_ = State::kIdle;
-      if (!set_->accepting) return close();
+      if (!set_->accepting) return leave();
       read_deadline_ = in_ms(options().idle_timeout_ms);
       return;
     }
     release_body();
+    if constexpr (kTls) {
+      if (!cut_) return say_goodbye();
+    }
     linger();
+  }
+
+  /// Of a connection on which nothing is under way.
+  void leave() {
+    if constexpr (kTls) {
+      say_goodbye();
+    } else {
+      close();
+    }
+  }
+
+  /// Over TLS: that nothing has been cut off. Whoever does not answer it is over time soon.
+  void say_goodbye() {
+    state_ = State::kGoodbye;
+    read_deadline_ = in_ms(kLingerMs);
+    stream_.async_shutdown([self = self()](SystemError) {
+      if (!self->closed_) self->linger();
+    });
   }
 
   /// Closing with bytes unread would take the answer away from the client again (RFC 9112, 9.6).
@@ -473,6 +504,7 @@ class Connection final : public ServerConnection,
   AnswerFraming framing_;
   uint64_t answer_ = 0;
   bool ended_ = false;  // all of the answer is in out_
+  bool cut_ = false;    // and that is not the whole of it
   std::string out_, sending_;
   size_t sent_ = 0;  // of sending_
   std::function<void()> gone_;
