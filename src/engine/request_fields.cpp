@@ -63,18 +63,6 @@ bool take_messages(const Json& value, RequestBody& body) {
   return true;
 }
 
-/// Where a value of the field's shape goes.
-#define QUERN_INTO(target)                                                     \
-  [](const Json& value, RequestBody& body) {                                   \
-    body.target = value.get<std::remove_reference_t<decltype(body.target)>>(); \
-    return true;                                                               \
-  }
-#define QUERN_INTO_OPTIONAL(target)                                                        \
-  [](const Json& value, RequestBody& body) {                                               \
-    body.target = value.get<std::remove_reference_t<decltype(body.target)>::value_type>(); \
-    return true;                                                                           \
-  }
-
 using enum RequestField::Status;
 
 constexpr RequestField kFields[] = {
@@ -99,7 +87,7 @@ constexpr RequestField kFields[] = {
                     R"({"type":"number","minimum":-100,"maximum":100}})"),
      take_logit_bias},
     {"logits_hash", kUsed, shape::boolean(), QUERN_INTO(request.logits_hash)},
-    {"logprobs", kUsed, shape::integer(0, 20), QUERN_INTO_OPTIONAL(request.logprobs)},
+    {"logprobs", kUsed, shape::integer(0, 20), QUERN_INTO(request.logprobs)},
     {"lora", kRefused},
     {"max_tokens", kUsed, shape::integer(1, kMostTokens), QUERN_INTO(request.max_tokens)},
     {"messages", kUsed,
@@ -112,10 +100,9 @@ constexpr RequestField kFields[] = {
     {"presence_penalty", kUsed, shape::number(-2, 2),
      QUERN_INTO(request.sampling.presence_penalty)},
     {"priority", kUsed, shape::integer(-1000, 1000), QUERN_INTO(request.priority)},
-    {"prompt", kUsed, shape::text(0, kMostTokens), QUERN_INTO_OPTIONAL(prompt)},
-    {"prompt_logprobs", kUsed, shape::integer(0, 20), QUERN_INTO_OPTIONAL(request.prompt_logprobs)},
-    {"prompt_token_ids", kUsed, shape::token_ids(0, kMostTokens),
-     QUERN_INTO_OPTIONAL(prompt_token_ids)},
+    {"prompt", kUsed, shape::text(0, kMostTokens), QUERN_INTO(prompt)},
+    {"prompt_logprobs", kUsed, shape::integer(0, 20), QUERN_INTO(request.prompt_logprobs)},
+    {"prompt_token_ids", kUsed, shape::token_ids(0, kMostTokens), QUERN_INTO(prompt_token_ids)},
     {"repetition_penalty", kUsed, shape::number(1e-6, 10),
      QUERN_INTO(request.sampling.repetition_penalty)},
     {"seed", kUsed, shape::special("a 64-bit integer", R"({"type":"integer"})"), take_seed},
@@ -133,9 +120,6 @@ constexpr RequestField kFields[] = {
     {"top_p", kUsed, shape::number(1e-9, 1), QUERN_INTO(request.sampling.top_p)},
     {"typical_p", kUsed, shape::number(1e-9, 1), QUERN_INTO(request.sampling.typical_p)},
 };
-
-#undef QUERN_INTO
-#undef QUERN_INTO_OPTIONAL
 
 }  // namespace
 

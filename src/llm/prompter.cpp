@@ -100,7 +100,18 @@ Result<std::vector<Segment>> Prompter::segments(const Json& messages,
                                                 const TemplateOptions& options) const {
   if (!template_) return template_.error();
   if (!special_tokens_) return special_tokens_.error();
+  for (const auto& [name, value] : options.variables.items()) {
+    if (!template_->reads(name)) {
+      return bad_field("chat_template_kwargs", shown(Json(name)),
+                       "variables that the model's chat template reads");
+    }
+  }
+  if (!options.tools.is_null() && !template_->reads("tools")) {
+    return bad_field("tools", cat(options.tools.size(), " of them"),
+                     "none: the model's chat template reads no tools");
+  }
   Json variables = options.variables;
+  if (!options.tools.is_null()) variables["tools"] = options.tools;
   for (const auto& [name, text] : *special_tokens_) variables[name] = text;
   variables["messages"] = messages;
   variables["add_generation_prompt"] =

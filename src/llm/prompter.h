@@ -27,7 +27,8 @@ struct TemplateOptions {
   bool add_generation_prompt = true;
   /// The last message is the start of the answer: the text ends where its content does.
   bool continue_final_message = false;
-  Json variables = Json::object();  // further ones, by name
+  Json tools = nullptr;             // an array, or null: none
+  Json variables = Json::object();  // further ones, by name; each must be one the template reads
 };
 
 /// How long the parts of making a prompt took.

@@ -234,7 +234,7 @@ void Answer::on_event(AnswerEvent event) {
   }
   if (streaming_) write_end(choice, index);
   if (++num_ended_ < choices_.size()) return;
-  if (!streaming_) return send_whole();
+  if (!streaming_) return finish_whole();
   if (request_.include_usage) {
     Json last = frame_json(frame_, true, Json::array());
     last["usage"] = usage_json(usage());
@@ -309,7 +309,7 @@ void Answer::write_end(Choice& choice, size_t index) {
   one["finish_reason"] = finish_reason_text(choice.result->finish_reason);
   one["stop_reason"] = stop_reason_json(choice.result->stop_reason);
   write_chunk(Json::array({std::move(one)}),
-              {{"timings", server_timings_json(choice.result->timing, choice.usage)}});
+              {{"timings", server_timings_json(*choice.result, choice.usage)}});
 }
 
 void Answer::write_chunk(Json choices, const Json& more) {
@@ -324,7 +324,19 @@ void Answer::write_chunk(Json choices, const Json& more) {
   last_write_ns_ = now_ns();
 }
 
-void Answer::send_whole() {
+void Answer::finish_whole() {
+  // Log-probabilities of a long answer are megabytes of JSON: too much for the loop.
+  if (!wants_logprobs_ && !shows_prompt_logprobs_) return send(whole());
+  service_.tasks.push([answer = shared_from_this()]() mutable {
+    auto response = std::make_shared<HttpResponse>(answer->whole());
+    EventLoop& loop = answer->service_.loop;
+    loop.post([answer = std::move(answer), response] {
+      if (!answer->over_) answer->send(std::move(*response));
+    });
+  });
+}
+
+HttpResponse Answer::whole() {
   Json list = Json::array();
   for (size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];
@@ -358,9 +370,13 @@ void Answer::send_whole() {
   Json body = frame_json(frame_, false, std::move(list));
   body["usage"] = usage_json(usage());
   const Choice& first = choices_.front();
-  body["timings"] = server_timings_json(first.result->timing, first.usage);
+  body["timings"] = server_timings_json(*first.result, first.usage);
   HttpResponse response = json_response(200, body);
   response.headers.emplace_back("x-request-id", call_.id);
+  return response;
+}
+
+void Answer::send(HttpResponse response) {
   call_.reply->send(std::move(response));
   finish_accounting(200);
 }

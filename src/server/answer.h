@@ -61,7 +61,10 @@ class Answer final : public std::enable_shared_from_this<Answer> {
   void write_progress(Choice& choice, size_t index, const PromptProgress& progress);
   /// A chunk of these choices, and what else it has, by name.
   void write_chunk(Json choices, const Json& more);
-  void send_whole();
+  void finish_whole();
+  /// The answer that is no stream; all its choices have ended. On either thread.
+  HttpResponse whole();
+  void send(HttpResponse response);
   Json choice_logprobs(Choice& choice, std::span<const AnswerToken> tokens);
   /// What is kept of a stream for a reader who lags.
   size_t held_bytes() const;

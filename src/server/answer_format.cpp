@@ -73,6 +73,17 @@ Json server_timings_json(const RequestTiming& timing, const AnswerUsage& usage) 
           {"draft_n_accepted", 0}};
 }
 
+Json server_timings_json(const RequestResult& result, const AnswerUsage& usage) {
+  Json timings = server_timings_json(result.timing, usage);
+  // That another tenant has the same prompt is nobody's business.
+  const MissReason miss =
+      result.miss == MissReason::kOtherSalt ? MissReason::kDiverged : result.miss;
+  timings["cache_miss"] = miss_reason_name(miss);
+  timings["cache_diverged_at"] =
+      miss == MissReason::kDiverged ? Json(result.miss_diverged_at) : Json();
+  return timings;
+}
+
 Json chat_logprobs_json(std::span<const AnswerToken> tokens, const Tokenizer& tokenizer) {
   Json content = Json::array();
   for (const AnswerToken& token : tokens) {

@@ -24,6 +24,9 @@ Json usage_json(const AnswerUsage& usage);
 /// The `timings` object of llama.cpp's server, of one answer and its prompt; while it is being
 /// written, so far.
 Json server_timings_json(const RequestTiming& timing, const AnswerUsage& usage);
+/// The same of an answer that has ended, with why its prompt found no more in the cache
+/// (`cache_miss`; `cache_diverged_at`: the first token that differs, else null).
+Json server_timings_json(const RequestResult& result, const AnswerUsage& usage);
 /// Its `prompt_progress` object.
 Json prompt_progress_json(const PromptProgress& progress);
 

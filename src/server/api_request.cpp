@@ -113,18 +113,6 @@ bool take_most_time(const Json& value, ApiRequest& request) {
 
 bool is_empty_list(const Json& value, ApiRequest&) { return value.is_array() && value.empty(); }
 
-/// Where a value of the field's shape goes.
-#define QUERN_INTO(target)                                                           \
-  [](const Json& value, ApiRequest& request) {                                       \
-    request.target = value.get<std::remove_reference_t<decltype(request.target)>>(); \
-    return true;                                                                     \
-  }
-#define QUERN_INTO_OPTIONAL(target)                                                              \
-  [](const Json& value, ApiRequest& request) {                                                   \
-    request.target = value.get<std::remove_reference_t<decltype(request.target)>::value_type>(); \
-    return true;                                                                                 \
-  }
-
 using enum ApiField::Status;
 
 constexpr FieldShape kPromptShape =
@@ -171,10 +159,9 @@ constexpr ApiField kFields[] = {
     {"logprobs", kCompletions},
     {"lora", kBoth, kRefused},
     {"max_completion_tokens", kChat, kUsed, shape::integer(1, kMostTokens),
-     QUERN_INTO_OPTIONAL(max_completion_tokens)},
-    {"max_tokens", kChat, kUsed, shape::integer(1, kMostTokens), QUERN_INTO_OPTIONAL(max_tokens)},
-    {"max_tokens", kCompletions, kUsed, shape::integer(0, kMostTokens),
-     QUERN_INTO_OPTIONAL(max_tokens)},
+     QUERN_INTO(max_completion_tokens)},
+    {"max_tokens", kChat, kUsed, shape::integer(1, kMostTokens), QUERN_INTO(max_tokens)},
+    {"max_tokens", kCompletions, kUsed, shape::integer(0, kMostTokens), QUERN_INTO(max_tokens)},
     {"media_io_kwargs", kBoth, kRefused},
     {"messages", kChat, kUsed, kMessagesShape, take_messages},
     {"metadata", kBoth, kWithoutEffect, shape::special("an object", R"({"type":"object"})"),
@@ -184,7 +171,7 @@ constexpr ApiField kFields[] = {
     {"mm_processor_kwargs", kBoth, kRefused},
     {"modalities", kChat, kWithoutEffect, shape::special(R"(["text"])", R"({"const":["text"]})"),
      [](const Json& value, ApiRequest&) { return value == Json::array({"text"}); }},
-    {"model", kBoth, kUsed, shape::text(1, 4096), QUERN_INTO_OPTIONAL(model)},
+    {"model", kBoth, kUsed, shape::text(1, 4096), QUERN_INTO(model)},
     {"n", kBoth, kUsed, shape::integer(1, kMostChoices), QUERN_INTO(n)},
     {"parallel_tool_calls", kChat, kWithoutEffect, shape::boolean()},
     {"post_sampling_probs", kBoth, kRefused},
@@ -198,7 +185,7 @@ constexpr ApiField kFields[] = {
     {"reasoning_effort", kBoth, kRefused},
     {"reasoning_format", kBoth, kRefused},
     {"repetition_penalty", kBoth},
-    {"request_id", kBoth, kUsed, shape::text(1, 128), QUERN_INTO_OPTIONAL(request_id)},
+    {"request_id", kBoth, kUsed, shape::text(1, 128), QUERN_INTO(request_id)},
     {"response_fields", kBoth, kRefused},
     {"response_format", kBoth, kUsed,
      shape::special(R"({"type":"text"}: structured output is not supported yet)",
@@ -233,18 +220,15 @@ constexpr ApiField kFields[] = {
      [](const Json& value, ApiRequest&) { return value == "none" || value == "auto"; }},
     {"tools", kChat, kUsed, kNoTools, is_empty_list},
     {"top_k", kBoth},
-    {"top_logprobs", kChat, kUsed, shape::integer(0, 20), QUERN_INTO_OPTIONAL(top_logprobs)},
+    {"top_logprobs", kChat, kUsed, shape::integer(0, 20), QUERN_INTO(top_logprobs)},
     {"top_p", kBoth},
     {"truncate_prompt_tokens", kBoth, kUsed, shape::integer(1, kMostTokens),
-     QUERN_INTO_OPTIONAL(truncate_prompt_tokens)},
+     QUERN_INTO(truncate_prompt_tokens)},
     {"typical_p", kBoth},
     {"user", kBoth, kWithoutEffect, shape::text(0, 4096)},
     {"verbosity", kChat, kWithoutEffect, shape::text(0, 64)},
     {"web_search_options", kBoth, kRefused},
 };
-
-#undef QUERN_INTO
-#undef QUERN_INTO_OPTIONAL
 
 const ApiField* find_field(std::string_view name, ApiRoute route) {
   const auto found = std::ranges::find_if(kFields, [&](const ApiField& field) {

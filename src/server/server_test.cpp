@@ -304,6 +304,33 @@ TEST(Server, AStopStringIsLeftOutOrKeptAsAsked) {
   EXPECT_EQ(streamed, before + stop);
 }
 
+TEST(Server, AnAnswerSaysWhyItsPromptFoundNoMoreInTheCache) {
+  Serving serving({.api_keys = {"one", "other"}});
+  const auto timings = [&](const std::string& key, const std::vector<int32_t>& prompt) -> Json {
+    const Json body = {{"prompt", prompt}, {"max_tokens", 1}};
+    const auto answer =
+        serving.ask("POST", "/v1/completions", dump_json(body), {{"x-api-key", key}});
+    EXPECT_TRUE(answer);
+    return answer ? (*parse_json(answer->body, "answer"))["timings"] : Json();
+  };
+  std::vector<int32_t> prompt(100, 7);
+  EXPECT_EQ(timings("one", prompt)["cache_miss"], "diverged");
+  const Json again = timings("one", prompt);
+  EXPECT_EQ(again["cache_n"], 96);
+  EXPECT_EQ(again["cache_miss"], "block_boundary");
+  EXPECT_TRUE(again["cache_diverged_at"].is_null());
+  // Of another key's prompts nobody hears.
+  const Json elsewhere = timings("other", prompt);
+  EXPECT_EQ(elsewhere["cache_n"], 0);
+  EXPECT_EQ(elsewhere["cache_miss"], "diverged");
+  EXPECT_EQ(elsewhere["cache_diverged_at"], 0);
+  prompt[40] = 8;
+  const Json changed = timings("one", prompt);
+  EXPECT_EQ(changed["cache_n"], 32);
+  EXPECT_EQ(changed["cache_miss"], "diverged");
+  EXPECT_EQ(changed["cache_diverged_at"], 40);
+}
+
 TEST(Server, AStreamSaysHowFarItsPromptIsAndHowFastItGoes) {
   Serving serving;
   std::string words;

@@ -128,7 +128,7 @@ def main():
                    {"cache_salt": "s"}, {"cache_prompt": False}, {"truncate_prompt_tokens": 2},
                    {"request_id": "r"}, {"add_special_tokens": False}):
         check(f"taken {extras}", text(**plain, extra_body=extras).choices)
-    for extras in ({"chat_template_kwargs": {"x": 1}}, {"add_generation_prompt": False}):
+    for extras in ({"chat_template_kwargs": {}}, {"add_generation_prompt": False}):
         check(f"taken {extras}", chat(**base, extra_body=extras).choices)
     check("request_id", text(**plain, extra_body={"request_id": "mine"}).id == "cmpl-mine")
     check("continue_final_message", chat(

@@ -120,7 +120,7 @@ Result<ApiRequest> read_chat(const ServedModel& served, const Json& object) {
     if (!tools->is_array() || !std::ranges::all_of(*tools, is_object)) {
       return bad_field("tools", shown(*tools), kTools.wanted());
     }
-    if (!tools->empty()) request.chat.variables["tools"] = *tools;
+    if (!tools->empty()) request.chat.tools = *tools;
   }
   return request;
 }

@@ -1,5 +1,6 @@
 #include "text/template/template.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/cat.h"
@@ -53,6 +54,21 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string what) {
   auto code = jinja::compile_template(source, what);
   if (!code) return named(std::move(code).error(), what);
   return ChatTemplate(std::make_shared<const jinja::Code>(std::move(code).value()));
+}
+
+bool ChatTemplate::reads(std::string_view variable) const {
+  const auto is_it = [&](jinja::NameId name) {
+    return code_->names[static_cast<size_t>(name)] == variable;
+  };
+  return std::ranges::any_of(code_->instructions,
+                             [&](const jinja::Instruction& in) {
+                               return in.op == jinja::Op::kLoadGlobal && is_it(in.c);
+                             }) ||
+         std::ranges::any_of(code_->scope_starts, [&](const auto& starts) {
+           return std::ranges::any_of(starts, [&](const jinja::SlotStart& start) {
+             return start.from == jinja::SlotStart::From::kGlobal && is_it(start.name);
+           });
+         });
 }
 
 Result<std::string> ChatTemplate::render(const Json& variables,

@@ -74,6 +74,9 @@ class ChatTemplate {
   Result<std::vector<Segment>> render_segments(const Json& variables,
                                                const RenderOptions& options = {}) const;
 
+  /// Whether it looks at a variable of that name that it does not set itself, in any branch.
+  bool reads(std::string_view variable) const;
+
  private:
   explicit ChatTemplate(std::shared_ptr<const jinja::Code> code) : code_(std::move(code)) {}
 

@@ -499,6 +499,21 @@ TEST(CivilTime, ReadsIsoDatesAndRefusesOthers) {
   }
 }
 
+TEST(ChatTemplate, SaysWhichVariablesItReads) {
+  const auto parsed = ChatTemplate::parse(
+      "{% set mine = 1 %}{{ mine }}{% for m in messages %}{{ m.role }}{% if loop.last and thinks %}"
+      "{{ m['think'] }}{% endif %}{% endfor %}{% if early is defined %}{% set early = 2 %}"
+      "{% endif %}{{ early }}{% macro show(x) %}{{ x }}{{ deep }}{% endmacro %}{{ show(1) }}",
+      "test");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  for (const char* name : {"messages", "thinks", "early", "deep"}) {
+    EXPECT_TRUE(parsed->reads(name)) << name;
+  }
+  for (const char* name : {"mine", "m", "role", "think", "loop", "x", "show", "other", ""}) {
+    EXPECT_FALSE(parsed->reads(name)) << name;
+  }
+}
+
 TEST(ChatTemplate, LocalTimeIsShownWhereNoneIsGiven) {
   const auto text = render("{{ strftime_now('%Y') }}", Json::object(), {});
   ASSERT_TRUE(text);
