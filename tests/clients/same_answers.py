@@ -14,13 +14,12 @@ import http.client
 import json
 import queue
 import random
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
+
+from serving import Serving, events_of
 
 WORDS = ("once upon a time there was little fox kite river who wanted to find the bright red stone "
          "and all of her friends went with him over hill until night came down").split()
@@ -120,17 +119,10 @@ class Client:
 
     @staticmethod
     def chunks(response):
-        events = [line[6:] for line in response.read().decode().splitlines()
-                  if line.startswith("data: ")]
+        events = events_of(response.read().decode())
         if events[-1] != "[DONE]":
             raise ValueError(f"the stream ends with {events[-1]!r}")
         return [json.loads(event) for event in events[:-1]]
-
-
-def get_metrics(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/metrics")
-    return connection.getresponse().read().decode()
 
 
 def main():
@@ -151,41 +143,27 @@ def main():
     if len(wanted) != len(bodies):
         sys.exit(f"quern run gave {len(wanted)} answers to {len(bodies)} requests")
 
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder, "ready")
-        server = subprocess.Popen(
-            [options.quern, "serve", options.model, "--port", "0", "--ready-file", str(ready),
-             "--max-queue", str(options.requests), *options.serve_options.split()],
-            stdout=subprocess.DEVNULL)
-        try:
-            while not ready.exists():
-                if server.poll() is not None:
-                    sys.exit(f"quern serve ended with {server.returncode}")
-                time.sleep(0.05)
-            port = int(ready.read_text(encoding="utf-8").strip().rsplit(":", 1)[1])
-            work, answers = queue.Queue(), [None] * len(bodies)
-            for item in enumerate(bodies):
-                work.put(item)
-            clients = [Client(port, work, answers, rng.random(), options.leave)
-                       for _ in range(options.clients)]
-            threads = [threading.Thread(target=client.run) for client in clients]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            metrics = get_metrics(port)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            status = server.wait(timeout=60)
+    with Serving(options.quern, options.model, "--max-queue", str(options.requests),
+                 *options.serve_options.split()) as server:
+        work, answers = queue.Queue(), [None] * len(bodies)
+        for item in enumerate(bodies):
+            work.put(item)
+        clients = [Client(server.port, work, answers, rng.random(), options.leave)
+                   for _ in range(options.clients)]
+        threads = [threading.Thread(target=client.run) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        metrics = server.metrics()
     differ = [i for i, (answer, want) in enumerate(zip(answers, wanted)) if answer != want]
     for i in differ[:20]:
         print(f"request {i}: {bodies[i]}\n  alone  {wanted[i]}\n  served {answers[i]}")
-    figures = {line.split()[0]: line.split()[1] for line in metrics.splitlines()
-               if line.startswith(("vllm:num_preemptions", "vllm:prefix_cache_hits"))
-               and not line.startswith("#")}
+    figures = {name: metrics[name] for name in
+               ("quern_preemptions_total", "quern_prefix_cache_hits_total")}
     print(f"{len(bodies) - len(differ)} of {len(bodies)} answers equal those alone, "
           f"{sum(client.left for client in clients)} clients left before; {figures}")
-    return 1 if differ or status != 0 else 0
+    return 1 if differ or server.status != 0 else 0
 
 
 if __name__ == "__main__":
