@@ -153,6 +153,80 @@ TEST(BenchServe, ResultsAreSavedWithEveryRequestWhereAsked) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(BenchServe, AProfileIsBegunBeforeTheLoadAndEndedAfterIt) {
+  FakeServer server({{"", {.num_tokens = 2}}}, {.stop_profile = R"({"traceEvents":[]})"});
+  const auto folder =
+      std::filesystem::temp_directory_path() / cat("quern_bench_profile_", ::getpid());
+  const Json report =
+      report_of(server.url(), {"--num-prompts", "2", "--profile", "--save-result", "--result-dir",
+                               folder.string(), "--result-filename", "r.json"});
+  EXPECT_EQ(report["load"]["profile"], true);
+  EXPECT_EQ(server.paths(),
+            (std::vector<std::string>{"/v1/models", "/v1/completions", "/start_profile",
+                                      "/v1/completions", "/v1/completions", "/stop_profile"}));
+  std::ifstream trace(folder / "r.trace.json");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(trace), {}), R"({"traceEvents":[]})");
+  std::filesystem::remove_all(folder);
+}
+
+TEST(BenchServe, AServerWithoutProfilesIsAFailureBeforeTheLoad) {
+  FakeServer server({{"", FakeAnswer()}});
+  const ProcessResult result = bench(server.url(), {"--num-prompts", "2", "--profile"});
+  EXPECT_EQ(result.status, 9);
+  EXPECT_NE(result.last_error_line().find("POST /start_profile: status 404"), std::string::npos)
+      << result.err;
+  EXPECT_NE(result.last_error_line().find(server.url()), std::string::npos) << result.err;
+  EXPECT_EQ(server.requests().size(), 1u);  // the one warmed up
+}
+
+TEST(BenchServe, AProfileThatDoesNotEndCostsNoFigures) {
+  FakeServer server({{"", FakeAnswer()}},
+                    {.stop_profile = "disk full", .stop_profile_status = 500});
+  const ProcessResult result = bench(server.url(), {"--num-prompts", "2", "--profile", "--json"});
+  EXPECT_EQ(parsed(result.out)["completed"], 2);
+  EXPECT_NE(result.err.find("status 500: disk full"), std::string::npos) << result.err;
+}
+
+TEST(BenchServe, ProbesAreSmallNewAndReportedApart) {
+  FakeServer server({{"", {.first_token_ms = 60, .num_tokens = 2}}});
+  const Json report =
+      report_of(server.url(), {"--num-prompts", "2", "--num-warmups", "0", "--osl", "2",
+                               "--max-concurrency", "1", "--probe-request-rate", "25"});
+  EXPECT_EQ(report["completed"], 2);
+  const int probes = report["probe_completed"].get<int>();
+  EXPECT_GE(probes, 2);
+  EXPECT_EQ(report["load"]["probe_request_rate"], 25.0);
+  EXPECT_GE(report["probe_p99_ttft_ms"].get<double>(), 60);
+  std::set<std::string> texts;
+  for (const Json& request : server.requests()) {
+    if (request["max_tokens"] == 1) texts.insert(request["prompt"].get<std::string>());
+  }
+  EXPECT_EQ(static_cast<int>(texts.size()), probes);
+}
+
+TEST(BenchServe, ARampHasVllmsKeysAndItsOwnRates) {
+  FakeServer server({{"", {.num_tokens = 2}}});
+  const Json report =
+      report_of(server.url(),
+                {"--num-prompts", "4", "--num-warmups", "0", "--ramp-up-strategy", "linear",
+                 "--ramp-up-start-rps", "10", "--ramp-up-end-rps", "40", "--arrivals", "constant"});
+  EXPECT_TRUE(report["request_rate"].is_null());
+  EXPECT_EQ(report["ramp_up_strategy"], "linear");
+  EXPECT_EQ(report["ramp_up_start_rps"], 10.0);
+  EXPECT_EQ(report["ramp_up_end_rps"], 40.0);
+  EXPECT_EQ(report["load"]["loop"], "open");
+  // Gaps of 1/10, 1/20, 1/30 and 1/40 of a second.
+  EXPECT_NEAR(report["window"]["seconds"].get<double>(), 0.2083, 1e-4);
+}
+
+TEST(BenchServe, ARampOfSoLongHasAsManyRequestsAsArrive) {
+  FakeServer server({{"", {.num_tokens = 2}}});
+  const Json report =
+      report_of(server.url(), {"--benchmark-duration", "0.5", "--ramp-up-strategy", "exponential",
+                               "--ramp-up-start-rps", "20", "--ramp-up-end-rps", "80"});
+  EXPECT_EQ(report["num_prompts"], 19);  // 20 * ln(4) / (1 - 1/4) a second
+}
+
 TEST(BenchServe, ClientsThatLeaveAreCountedApart) {
   FakeServer server({{"", {.gap_ms = 1, .num_tokens = 60}}});
   const Json report = report_of(server.url(), {"--num-prompts", "20", "--osl", "30",
@@ -205,6 +279,27 @@ TEST(BenchServe, FlagsThatMeanNothingTogetherAreRefused) {
   expect_usage_error({"--arrivals", "constant", "--request-rate", "1", "--burstiness", "2"},
                      "--burstiness");
   expect_usage_error({"--arrivals", "trace", "--request-rate", "1"}, "--arrivals trace");
+  expect_usage_error({"--ramp-up-strategy", "linear"}, "--ramp-up-start-rps");
+  expect_usage_error({"--ramp-up-strategy", "linear", "--ramp-up-start-rps", "1"},
+                     "--ramp-up-end-rps");
+  expect_usage_error({"--ramp-up-end-rps", "1"}, "--ramp-up-strategy");
+  const std::vector<std::string> ramp = {"--ramp-up-strategy", "linear", "--ramp-up-start-rps", "1",
+                                         "--ramp-up-end-rps",  "2"};
+  const auto with_ramp = [&](std::vector<std::string> words) {
+    words.insert(words.end(), ramp.begin(), ramp.end());
+    return words;
+  };
+  expect_usage_error(with_ramp({"--request-rate", "1"}), "--request-rate");
+  expect_usage_error(with_ramp({"--request-rate", "inf"}), "--request-rate");
+  expect_usage_error(
+      with_ramp({"--dataset-name", "trace", "--dataset-path", "x", "--arrivals", "trace"}),
+      "--ramp-up-strategy");
+  expect_usage_error(
+      {"--ramp-up-strategy", "linear", "--ramp-up-start-rps", "2", "--ramp-up-end-rps", "1"},
+      "--ramp-up-end-rps");
+  expect_usage_error(
+      {"--ramp-up-strategy", "steep", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "2"},
+      "linear, exponential");
   expect_usage_error({"--dataset-name", "custom"}, "--dataset-path");
   expect_usage_error({"--dataset-name", "random", "--dataset-path", "x"}, "--dataset-path");
   expect_usage_error({"--dataset-path", "x"}, "--dataset-name");

@@ -11,7 +11,9 @@
 #include "cli/output.h"
 #include "cli/serve_bench_flags.h"
 #include "engine/philox.h"
+#include "measure/load/random_text.h"
 #include "measure/load/ready_check.h"
+#include "measure/load/server_call.h"
 #include "measure/machine.h"
 #include "measure/statistics.h"
 
@@ -90,6 +92,41 @@ Result<void> warm_up(const ServeBench& bench, const PreparedLoad& load) {
                .found = failed->error};
 }
 
+/// A few words that no other prompt begins with, so that no cache knows them, and one token.
+LoadRequest probe_request(const ServeBench& bench, int64_t index) {
+  constexpr uint64_t kOtherTexts = 0x50524F42;
+  const LoadPrompt prompt{.text = unique_words(bench.seed ^ kOtherTexts, index),
+                          .input_tokens = kNumUniqueWords,
+                          .max_tokens = 1};
+  return {.body = openai_request_body(prompt, bench.request),
+          .prompt_tokens = prompt.input_tokens,
+          .max_tokens = prompt.max_tokens};
+}
+
+/// The load itself, and what the server recorded meanwhile where that was asked for.
+struct MeasuredLoad {
+  LoadResult result;
+  std::string trace;  // Chrome's format; empty where the server keeps its own
+};
+
+Result<MeasuredLoad> measure_load(const ServeBench& bench, const PreparedLoad& load) {
+  MeasuredLoad measured;
+  LoadOptions options = bench.load;
+  options.probes = {.rate = bench.probe_rate,
+                    .request = [&](int64_t index) { return probe_request(bench, index); }};
+  if (bench.profile) RETURN_IF_ERROR(start_profile(bench.load));
+  Result<LoadResult> result = run_load(load.requests, options);
+  if (bench.profile) {
+    Result<std::string> trace = stop_profile(bench.load);
+    // The load's figures stand whatever becomes of the profile.
+    if (!trace) log_warning(cat("no profile: ", trace.error().message));
+    if (trace) measured.trace = *std::move(trace);
+  }
+  if (!result) return std::move(result).error();
+  measured.result = *std::move(result);
+  return measured;
+}
+
 /// "20261122-114703", as vLLM writes it.
 std::string compact_time() {
   std::string text;
@@ -109,11 +146,18 @@ Json head_json(const ServeBench& bench, int64_t num_prompts) {
       {"model_id", bench.model},
       {"tokenizer_id", bench.tokenizer_name.empty() ? Json() : Json(bench.tokenizer_name)},
       {"num_prompts", num_prompts},
-      {"request_rate", bench.arrivals.rate > 0 ? Json(bench.arrivals.rate) : Json("inf")},
+      {"request_rate", !bench.ramp_name.empty()  ? Json()
+                       : bench.arrivals.rate > 0 ? Json(bench.arrivals.rate)
+                                                 : Json("inf")},
       {"burstiness", bench.arrivals.burstiness},
       {"max_concurrency",
        bench.load.max_concurrency > 0 ? Json(bench.load.max_concurrency) : Json()},
   };
+  if (!bench.ramp_name.empty()) {
+    head["ramp_up_strategy"] = bench.ramp_name;
+    head["ramp_up_start_rps"] = bench.arrivals.rate;
+    head["ramp_up_end_rps"] = bench.arrivals.end_rate;
+  }
   for (const auto& [key, value] : bench.metadata) head[key] = value;
   return head;
 }
@@ -149,6 +193,8 @@ Json load_json(const ServeBench& bench, const PreparedLoad& load) {
       {"temperature", bench.request.temperature ? Json(*bench.request.temperature) : Json()},
       {"cancel_rate", bench.cancel_rate},
       {"num_warmups", bench.num_warmups},
+      {"probe_request_rate", bench.probe_rate > 0 ? Json(bench.probe_rate) : Json()},
+      {"profile", bench.profile},
       {"benchmark_duration_s", bench.load.duration_ns > 0
                                    ? Json(static_cast<double>(bench.load.duration_ns) * 1e-9)
                                    : Json()},
@@ -182,21 +228,30 @@ Result<void> check_metadata(const ServeBench& bench) {
 std::string result_filename(const ServeBench& bench, const Json& report) {
   if (!bench.result_filename.empty()) return bench.result_filename;
   const std::string model = bench.model.substr(bench.model.rfind('/') + 1);
-  const std::string rate = bench.arrivals.rate > 0 ? cat(bench.arrivals.rate) : "inf";
+  const Arrivals& arrivals = bench.arrivals;
+  const std::string rate = !bench.ramp_name.empty() ? cat("ramp-up-", bench.ramp_name, "-",
+                                                          arrivals.rate, "qps-", arrivals.end_rate)
+                           : arrivals.rate > 0      ? cat(arrivals.rate)
+                                                    : "inf";
   const std::string users =
       bench.load.max_concurrency > 0 ? cat("-concurrency", bench.load.max_concurrency) : "";
   return cat(bench.backend, "-", rate, "qps", users, "-", model, "-",
              report["date"].get<std::string>(), ".json");
 }
 
-Result<void> save(const ServeBench& bench, const Json& report, const LoadResult& result) {
+/// The result's file, and those beside it, which have its name with another ending.
+Result<void> save(const ServeBench& bench, const Json& report, const MeasuredLoad& measured) {
   Json saved{{"schema", 1}};
   saved.update(report);
-  if (bench.save_detailed) saved.update(load_details(result));
+  if (bench.save_detailed) saved.update(load_details(measured.result));
   const std::filesystem::path folder = bench.result_dir;
   std::error_code ignored;  // what could not be made shows when the file is written
   std::filesystem::create_directories(folder, ignored);
-  return write_file_atomically(folder / result_filename(bench, report), dump_json(saved) + "\n");
+  std::string name = result_filename(bench, report);
+  RETURN_IF_ERROR(write_file_atomically(folder / name, dump_json(saved) + "\n"));
+  if (name.ends_with(".json")) name.resize(name.size() - std::string_view(".json").size());
+  if (measured.trace.empty()) return {};
+  return write_file_atomically(folder / cat(name, ".trace.json"), measured.trace);
 }
 
 Result<int> run_bench_serve(const Arguments& arguments) {
@@ -233,7 +288,8 @@ Result<int> run_bench_serve(const Arguments& arguments) {
   if (const auto bar = progress_bar("requests")) {
     bench.load.progress = [&](int64_t ended) { bar(static_cast<double>(ended) / num_requests); };
   }
-  ASSIGN_OR_RETURN(const LoadResult result, run_load(load.requests, bench.load));
+  ASSIGN_OR_RETURN(const MeasuredLoad measured, measure_load(bench, load));
+  const LoadResult& result = measured.result;
   ASSIGN_OR_RETURN(const std::vector<LoadCheck> checks,
                    check_load(result, {.ignore_eos = bench.request.ignore_eos,
                                        .tokenizer = bench.prompts.tokenizer}));
@@ -242,7 +298,7 @@ Result<int> run_bench_serve(const Arguments& arguments) {
   report.update(load_report(result, checks, bench.report));
   report["load"] = load_json(bench, load);
   report["env"] = environment_json();
-  if (bench.save_result) RETURN_IF_ERROR(save(bench, report, result));
+  if (bench.save_result) RETURN_IF_ERROR(save(bench, report, measured));
 
   const std::string failure = failed_checks(checks);
   const Error invalid{.code = ErrorCode::kCheckFailed,
@@ -280,9 +336,14 @@ constexpr std::string_view kFlags[] = {
     "--request-rate",
     "--arrivals",
     "--burstiness",
+    "--ramp-up-strategy",
+    "--ramp-up-start-rps",
+    "--ramp-up-end-rps",
     "--max-concurrency",
     "--benchmark-duration",
     "--num-warmups",
+    "--probe-request-rate",
+    "--profile",
     "--mode",
     "--cancel-rate",
     "--goodput",

@@ -13,6 +13,7 @@ namespace quern {
 namespace {
 
 constexpr int64_t kMostPrompts = 10'000'000, kMostTokens = 1 << 22, kMostSeconds = 1'000'000;
+constexpr double kLeastRate = 1e-6, kMostRate = 1e6;
 constexpr std::string_view kMetrics[] = {"ttft", "tpot", "itl", "e2el"};
 
 Error meaningless(std::string_view flag, std::string_view why) {
@@ -101,17 +102,43 @@ Result<void> read_prompts(const Arguments& arguments, ServeBench& bench) {
   return {};
 }
 
+/// The ramp that takes the place of --request-rate.
+Result<void> read_ramp(const Arguments& arguments, ServeBench& bench) {
+  if (arguments.has("--request-rate")) {
+    return meaningless("--request-rate", "with --ramp-up-strategy, which has rates of its own");
+  }
+  ASSIGN_OR_RETURN(bench.ramp_name,
+                   word(arguments, "--ramp-up-strategy", {"linear", "exponential"}, ""));
+  bench.arrivals.ramp = bench.ramp_name == "linear" ? Ramp::kLinear : Ramp::kExponential;
+  for (const std::string_view flag : {"--ramp-up-start-rps", "--ramp-up-end-rps"}) {
+    if (!arguments.has(flag)) return meaningless("--ramp-up-strategy", cat("without ", flag));
+  }
+  ASSIGN_OR_RETURN(const auto start,
+                   arguments.number("--ramp-up-start-rps", kLeastRate, kMostRate));
+  ASSIGN_OR_RETURN(const auto end, arguments.number("--ramp-up-end-rps", kLeastRate, kMostRate));
+  if (*end < *start) {
+    return bad_value("--ramp-up-end-rps", cat(*end), cat("at least the start's ", *start));
+  }
+  bench.arrivals.rate = *start;
+  bench.arrivals.end_rate = *end;
+  return {};
+}
+
+Result<void> read_rate(const Arguments& arguments, ServeBench& bench) {
+  if (arguments.has("--ramp-up-strategy")) return read_ramp(arguments, bench);
+  const std::string rate = arguments.text("--request-rate").value_or("inf");
+  if (rate == "inf") return {};
+  const auto number = parse_number(rate);
+  if (!number || *number < kLeastRate || *number > kMostRate) {
+    return bad_value("--request-rate", rate, "requests a second from 0.000001 to 1000000, or inf");
+  }
+  bench.arrivals.rate = *number;
+  return {};
+}
+
 /// When requests go out.
 Result<void> read_arrivals(const Arguments& arguments, ServeBench& bench) {
-  const std::string rate = arguments.text("--request-rate").value_or("inf");
-  if (rate != "inf") {
-    const auto number = parse_number(rate);
-    if (!number || *number < 1e-6 || *number > 1e6) {
-      return bad_value("--request-rate", rate,
-                       "requests a second from 0.000001 to 1000000, or inf");
-    }
-    bench.arrivals.rate = *number;
-  }
+  RETURN_IF_ERROR(read_rate(arguments, bench));
   ASSIGN_OR_RETURN(const auto burstiness, arguments.number("--burstiness", 1e-3, 1e6));
   bench.arrivals.burstiness = burstiness.value_or(1);
   ASSIGN_OR_RETURN(const auto concurrency, arguments.integer("--max-concurrency", 1, kMostPrompts));
@@ -128,7 +155,10 @@ Result<void> read_arrivals(const Arguments& arguments, ServeBench& bench) {
   }
   if (bench.arrivals_name == "trace") {
     if (!is_trace) return meaningless("--arrivals trace", "without --dataset-name trace");
-    if (bench.arrivals.rate > 0) return meaningless("--request-rate", "with --arrivals trace");
+    if (bench.arrivals.rate > 0) {
+      return meaningless(bench.ramp_name.empty() ? "--request-rate" : "--ramp-up-strategy",
+                         "with --arrivals trace");
+    }
     return {};
   }
   if (bench.arrivals.rate <= 0) {
@@ -218,6 +248,11 @@ Result<ServeBench> read_serve_bench(const Arguments& arguments) {
   ASSIGN_OR_RETURN(bench.request.temperature, arguments.number("--temperature", 0, 100));
   ASSIGN_OR_RETURN(const auto cancel, arguments.number("--cancel-rate", 0, 1));
   bench.cancel_rate = cancel.value_or(0);
+  bench.profile = arguments.on("--profile");
+  ASSIGN_OR_RETURN(const auto probe_rate,
+                   arguments.number("--probe-request-rate", kLeastRate, kMostRate));
+  bench.probe_rate = probe_rate.value_or(0);
+  bench.report.has_probes = probe_rate.has_value();
   if (!bench.load.stream) {
     if (cancel) return meaningless("--cancel-rate", "with --mode sync");
     for (const GoodputLimit& limit : bench.report.goodput) {
@@ -237,7 +272,7 @@ Result<ServeBench> read_serve_bench(const Arguments& arguments) {
     bench.load.duration_ns = static_cast<int64_t>(*duration * 1e9);
     // As many as may arrive in that time, unless it is said how many there are.
     if (!bench.prompts.count && bench.arrivals.rate > 0) {
-      const double expected = std::ceil(bench.arrivals.rate * *duration);
+      const double expected = std::ceil(mean_rate(bench.arrivals) * *duration);
       bench.prompts.count = static_cast<int64_t>(std::min(expected, double{kMostPrompts}));
     }
   }

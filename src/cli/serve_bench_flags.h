@@ -23,7 +23,10 @@ struct ServeBench {
   PromptOptions prompts;
   std::string tokenizer_name;  // empty: none
   std::string arrivals_name;   // poisson, gamma, constant, trace; all at once; users
+  std::string ramp_name;       // linear or exponential; empty: none
   Arrivals arrivals;
+  double probe_rate = 0;  // of small requests beside the load, a second; 0: none
+  bool profile = false;
   double cancel_rate = 0;
   int64_t num_warmups = 1;
   int64_t ready_timeout_ms = 60'000;

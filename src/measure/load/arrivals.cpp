@@ -41,19 +41,47 @@ double gamma(double shape, Draws& draws) {
   }
 }
 
+/// The rate of one of `count` requests, as a multiple of the first one's.
+double relative_rate(const Arrivals& arrivals, int64_t index, int64_t count) {
+  const double done = count > 1 ? static_cast<double>(index) / static_cast<double>(count - 1) : 0.0;
+  switch (arrivals.ramp) {
+    case Ramp::kNone:
+      return 1;
+    case Ramp::kLinear:
+      return 1 + (arrivals.end_rate / arrivals.rate - 1) * done;
+    case Ramp::kExponential:
+      return std::pow(arrivals.end_rate / arrivals.rate, done);
+  }
+  return 1;
+}
+
 }  // namespace
+
+double mean_rate(const Arrivals& arrivals) {
+  if (arrivals.ramp == Ramp::kNone || arrivals.end_rate == arrivals.rate) return arrivals.rate;
+  const double ratio = arrivals.end_rate / arrivals.rate;
+  // 1 over the mean of 1 / rate along the ramp.
+  const double linear = arrivals.rate * (ratio - 1) / std::log(ratio);
+  return arrivals.ramp == Ramp::kLinear ? linear
+                                        : arrivals.rate * std::log(ratio) / (1 - 1 / ratio);
+}
 
 std::vector<int64_t> arrival_times(int64_t count, const Arrivals& arrivals, uint64_t seed) {
   std::vector<int64_t> times(static_cast<size_t>(count), 0);
   if (arrivals.rate <= 0 || count == 0) return times;
   Draws draws(seed);
   std::vector<double> at;
-  double sum = 0;
+  double sum = 0, expected = 0;  // in gaps of the first request's mean
   for (int64_t i = 0; i < count; ++i) {
-    sum += arrivals.is_constant ? 1.0 : gamma(arrivals.burstiness, draws);
+    const double rate = relative_rate(arrivals, i, count);
+    // A gap of shape k has the mean k.
+    const double gap =
+        arrivals.is_constant ? 1.0 : gamma(arrivals.burstiness, draws) / arrivals.burstiness;
+    sum += gap / rate;
+    expected += 1 / rate;
     at.push_back(sum);
   }
-  const double stretch = sum > 0 ? static_cast<double>(count) / arrivals.rate / sum * 1e9 : 0.0;
+  const double stretch = sum > 0 ? expected / arrivals.rate / sum * 1e9 : 0.0;
   for (size_t i = 0; i < at.size(); ++i) times[i] = static_cast<int64_t>(at[i] * stretch);
   return times;
 }

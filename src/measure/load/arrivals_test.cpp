@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "measure/statistics.h"
 
@@ -47,6 +48,37 @@ TEST(Arrivals, ConstantGapsAreEqualAndNoRateIsAllAtOnce) {
   EXPECT_EQ(even, (std::vector<int64_t>{100'000'000, 200'000'000, 300'000'000, 400'000'000}));
   EXPECT_EQ(arrival_times(3, {}, kSeed), (std::vector<int64_t>{0, 0, 0}));
   EXPECT_TRUE(arrival_times(0, {.rate = 1}, kSeed).empty());
+}
+
+TEST(Arrivals, ARampGoesFromTheFirstRateToTheLast) {
+  // Equal gaps: each is 1 / the rate of its request.
+  const auto linear = gaps_s(arrival_times(
+      4, {.rate = 1, .is_constant = true, .ramp = Ramp::kLinear, .end_rate = 4}, kSeed));
+  const auto exponential = gaps_s(arrival_times(
+      4, {.rate = 1, .is_constant = true, .ramp = Ramp::kExponential, .end_rate = 8}, kSeed));
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(linear[i], 1.0 / static_cast<double>(i + 1), 1e-8) << i;
+    EXPECT_NEAR(exponential[i], 1.0 / static_cast<double>(1 << i), 1e-8) << i;
+  }
+}
+
+TEST(Arrivals, ARampsChanceIsThatOfItsRateWhereverItHasCome) {
+  for (const Ramp ramp : {Ramp::kLinear, Ramp::kExponential}) {
+    const Arrivals arrivals{.rate = 10, .burstiness = 0.5, .ramp = ramp, .end_rate = 1000};
+    const auto times = arrival_times(kCount, arrivals, kSeed);
+    EXPECT_TRUE(std::ranges::is_sorted(times));
+    const double whole_s = static_cast<double>(times.back()) * 1e-9;
+    EXPECT_NEAR(static_cast<double>(kCount) / whole_s, mean_rate(arrivals),
+                0.01 * mean_rate(arrivals));
+    const std::vector<double> gaps = gaps_s(times);
+    constexpr size_t kPart = kCount / 20;
+    for (const size_t begin : {kPart, 10 * kPart, 18 * kPart}) {
+      const std::span part(gaps.data() + begin, kPart);
+      const double done = (static_cast<double>(begin) + kPart / 2.0) / kCount;
+      const double rate = ramp == Ramp::kLinear ? 10 + 990 * done : 10 * std::pow(100, done);
+      EXPECT_NEAR(mean(part), 1 / rate, 0.2 / rate) << begin;
+    }
+  }
 }
 
 TEST(Arrivals, TheSeedDecides) {

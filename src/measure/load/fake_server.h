@@ -33,6 +33,13 @@ struct FakeAnswer {
   int64_t claimed_tokens = -1;  // in usage; -1: the truth
 };
 
+/// Its other routes. Those of profiles are there only where they answer something.
+struct FakeRoutes {
+  std::string stop_profile = {};  // the body of its answer
+  int stop_profile_status = 200;
+  HttpServerOptions http = {.idle_timeout_ms = 600'000};
+};
+
 /// What it did with one, by the clock that the client has too.
 struct FakeTimes {
   int64_t head_ns = 0;  // the request's first byte
@@ -41,11 +48,13 @@ struct FakeTimes {
 
 class FakeServer final : public HttpHandler {
  public:
-  explicit FakeServer(std::map<std::string, FakeAnswer> scripts) : scripts_(std::move(scripts)) {
-    auto listening = HttpServer::listen(loop_, {.idle_timeout_ms = 600'000}, *this);
+  explicit FakeServer(std::map<std::string, FakeAnswer> scripts, FakeRoutes routes = {})
+      : scripts_(std::move(scripts)), routes_(std::move(routes)) {
+    auto listening = HttpServer::listen(loop_, routes_.http, *this);
     ENSURE(listening, listening.error().message);
     server_ = *std::move(listening);
-    url_ = cat("http://127.0.0.1:", server_->port());
+    const bool tls = !routes_.http.certificate_file.empty();
+    url_ = cat(tls ? "https" : "http", "://127.0.0.1:", server_->port());
     thread_ = std::thread([this] { loop_.run(); });
   }
   ~FakeServer() override {
@@ -66,10 +75,24 @@ class FakeServer final : public HttpHandler {
     const std::lock_guard lock(mutex_);
     return requests_;
   }
+  /// The paths asked for, in the order of their coming.
+  std::vector<std::string> paths() {
+    const std::lock_guard lock(mutex_);
+    return paths_;
+  }
 
   std::optional<HttpResponse> on_head(const HttpHead& head) override {
-    if (head.path != "/v1/models") return std::nullopt;
-    return HttpResponse{.body = R"({"object":"list","data":[{"id":"fake-model"}]})"};
+    {
+      const std::lock_guard lock(mutex_);
+      paths_.push_back(head.path);
+    }
+    if (head.path == "/v1/models") {
+      return HttpResponse{.body = R"({"object":"list","data":[{"id":"fake-model"}]})"};
+    }
+    if (!head.path.ends_with("_profile")) return std::nullopt;
+    if (routes_.stop_profile.empty()) return HttpResponse{.status = 404, .body = "Not Found"};
+    if (head.path == "/start_profile") return HttpResponse{};
+    return HttpResponse{.status = routes_.stop_profile_status, .body = routes_.stop_profile};
   }
   HttpResponse on_bad_request(int status, std::string_view why) override {
     return {.status = status, .body = std::string(why)};
@@ -182,12 +205,14 @@ class FakeServer final : public HttpHandler {
   }
 
   std::map<std::string, FakeAnswer> scripts_;  // "": every other prompt's
+  FakeRoutes routes_;
   EventLoop loop_;
   std::unique_ptr<HttpServer> server_;
   std::string url_;
   std::mutex mutex_;
   std::map<std::string, FakeTimes> times_;
   std::vector<Json> requests_;
+  std::vector<std::string> paths_;
   std::thread thread_;
 };
 

@@ -25,6 +25,7 @@ struct LoadRecord {
   };
 
   int64_t index = 0;  // which request it was
+  bool is_probe = false;
   Outcome outcome = Outcome::kFailed;
   std::string error = {};  // of what failed or was refused
   int status = 0;          // of the answer's head; 0: there was none

@@ -110,6 +110,26 @@ void add_latency(Json& report, const LatencyMetric& metric,
   report["n" + ending] = metric.values.size();
 }
 
+/// What probes felt, by vLLM's keys and for the first token too.
+void add_probes(Json& report, const LoadResult& result) {
+  const LoadResult probes{.records = result.probes, .stream = result.stream};
+  const int64_t completed = std::ranges::count_if(probes.records, &LoadRecord::completed);
+  report["probe_completed"] = completed;
+  report["probe_failed"] = static_cast<int64_t>(probes.records.size()) - completed;
+  for (const LatencyMetric& metric : latency_metrics(probes)) {
+    if (metric.key != "ttft" && metric.key != "e2el") continue;
+    const auto add = [&](const char* stat, double value) {
+      report[cat("probe_", stat, "_", metric.key, "_ms")] =
+          metric.values.empty() ? Json() : Json(value);
+    };
+    add("median", median(metric.values));
+    add("p99", percentile(metric.values, 0.99));
+    add("max", highest(metric.values));
+    report["definitions"][cat("probe_", metric.key)] =
+        cat(metric.definition, ", of small requests beside the load");
+  }
+}
+
 }  // namespace
 
 Result<GoodputLimit> parse_goodput_limit(std::string_view text) {
@@ -211,6 +231,7 @@ Json load_report(const LoadResult& result, const std::vector<LoadCheck>& checks,
   report["n_too_small_for"] = std::move(too_few);
   report["definitions"] = std::move(definitions);
   report["validity"] = validity_json(checks);
+  if (options.has_probes) add_probes(report, result);
   return report;
 }
 

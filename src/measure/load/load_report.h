@@ -24,9 +24,11 @@ struct LoadReportOptions {
   std::vector<double> percentiles = {50, 90, 99};
   std::vector<std::string> metrics = {"ttft", "tpot", "itl", "e2el"};  // shown on the console
   std::vector<GoodputLimit> goodput = {};
+  bool has_probes = false;  // asked for, whether or not one went out
 };
 
-/// The figures of a run: vLLM's keys, and `window`, `validity`, `definitions`, `intervals`.
+/// The figures of a run: vLLM's keys, those of probes apart, and `window`, `validity`,
+/// `definitions`, `intervals`.
 Json load_report(const LoadResult& result, const std::vector<LoadCheck>& checks,
                  const LoadReportOptions& options);
 

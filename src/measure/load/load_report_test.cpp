@@ -102,6 +102,27 @@ TEST(LoadReport, LatenciesAreFromTheIntendedSendAndAlsoFromTheActualOne) {
   EXPECT_EQ(report["n_itl_ms"], 2);
 }
 
+TEST(LoadReport, ProbesHaveTheirOwnFiguresAndChangeNoOther) {
+  LoadResult result = result_of({record(0, {100, 200}), record(500, {600, 700})});
+  const Json bare = report_of(result);
+  result.probes = {record(100, {110}), record(200, {230}), record(300, {360}),
+                   record(400, {}, Outcome::kRefused)};
+  Json report = report_of(result, {.has_probes = true});
+  EXPECT_EQ(report["probe_completed"], 3);
+  EXPECT_EQ(report["probe_failed"], 1);
+  EXPECT_DOUBLE_EQ(report["probe_median_ttft_ms"], 30);
+  EXPECT_DOUBLE_EQ(report["probe_max_e2el_ms"], 60);
+  EXPECT_NEAR(report["probe_p99_ttft_ms"].get<double>(), 59.4, 1e-9);
+  const std::string text = load_report_text(report, {.has_probes = true});
+  EXPECT_NE(text.find("P99 TTFT (ms):                           59.40\n"), std::string::npos);
+  for (auto at = report.begin(); at != report.end();) {
+    at = at.key().starts_with("probe_") ? report.erase(at) : std::next(at);
+  }
+  report["definitions"].erase("probe_ttft");
+  report["definitions"].erase("probe_e2el");
+  EXPECT_EQ(report, bare);
+}
+
 TEST(LoadReport, AWholeAnswerHasAnEndAndNoFirstToken) {
   LoadResult result = result_of({record(0, {100})});
   result.stream = false;

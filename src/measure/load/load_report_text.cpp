@@ -86,6 +86,21 @@ std::string counts_text(const Json& report) {
   return text;
 }
 
+std::string probes_text(const Json& report) {
+  std::string text = rule("Probes beside the Load", '-');
+  text += line("Successful probes:", number(report["probe_completed"]));
+  text += line("Failed probes:", number(report["probe_failed"]));
+  for (const char* metric : {"ttft", "e2el"}) {
+    for (const auto& [name, stat] :
+         {std::pair{"Median", "median"}, {"P99", "p99"}, {"Max", "max"}}) {
+      const Json& value = report[cat("probe_", stat, "_", metric, "_ms")];
+      if (value.is_null()) continue;
+      text += line(cat(name, " ", upper(metric), " (ms):"), number(value));
+    }
+  }
+  return text;
+}
+
 /// One sentence for each percentile that so few requests cannot tell.
 std::string too_few_text(const Json& report, const LoadReportOptions& options) {
   std::string text;
@@ -119,6 +134,7 @@ std::string load_report_text(const Json& report, const LoadReportOptions& option
     add("Median", "median");
     for (const double p : options.percentiles) add(cat("P", digits(p)), cat("p", digits(p)));
   }
+  if (options.has_probes) text += probes_text(report);
   text += rule("", '=');
 
   const Json& window = report["window"];

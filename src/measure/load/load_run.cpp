@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMostBodyBytes = 64 << 20;  // of one answer
 constexpr int64_t kSpareDescriptors = 64;    // for what is open beside the connections
+constexpr int64_t kProbeDescriptors = 1024;  // for probes that a server lets wait
 
 class Load;
 
@@ -70,16 +71,21 @@ class Load {
     } else {
       schedule_arrival();
     }
+    if (options_.probes.rate > 0) schedule_probe();
     loop_.run();
     LoadResult result{.records = {},
+                      .probes = {},
                       .num_not_sent = static_cast<int64_t>(requests_.size()) - num_sent_,
                       .stream = options_.stream,
                       .started_ns = started_ns_,
                       .ended_ns = std::max(ended_ns_, started_ns_),
                       .sender_cpu_s = thread_cpu_s() - cpu_before,
                       .steal_share = steal_share(times_before, cpu_times())};
-    result.records = reader_.finish(result.reader_cpu_s);
+    for (LoadRecord& record : reader_.finish(result.reader_cpu_s)) {
+      (record.is_probe ? result.probes : result.records).push_back(std::move(record));
+    }
     std::ranges::sort(result.records, {}, &LoadRecord::index);
+    std::ranges::sort(result.probes, {}, &LoadRecord::index);
     return result;
   }
 
@@ -97,7 +103,8 @@ class Load {
 
   Result<void> allow_connections() const {
     const int64_t wanted = most_connections() + kSpareDescriptors;
-    const int64_t allowed = raise_descriptor_limit(wanted);
+    const int64_t probes = options_.probes.rate > 0 ? kProbeDescriptors : 0;
+    const int64_t allowed = raise_descriptor_limit(wanted + probes);
     // An open loop whose requests do not come all at once rarely has all of them under way.
     const bool all_at_once = options_.closed_loop || options_.max_concurrency > 0 ||
                              requests_.empty() || requests_.back().arrival_ns == 0;
@@ -144,6 +151,22 @@ class Load {
 
   void send(size_t index, int64_t intended_ns, int64_t released_ns);
 
+  int64_t probe_ns(int64_t index) const {
+    return started_ns_ +
+           static_cast<int64_t>(static_cast<double>(index + 1) * 1e9 / options_.probes.rate);
+  }
+  void schedule_probe();
+
+  /// Whether nothing of the load is under way or still to come.
+  bool is_over() const {
+    const bool all_arrived =
+        options_.closed_loop || next_ == requests_.size() || arrival_ns(next_) >= stop_ns_;
+    return all_arrived && num_running_ == 0;
+  }
+  void start(LoadRecord record, const LoadRequest& request);
+  /// Sends what was waiting for a request of the load to end.
+  void go_on(int64_t end_ns);
+
   std::span<const LoadRequest> requests_;
   const LoadOptions& options_;
   EventLoop loop_;
@@ -154,7 +177,8 @@ class Load {
   size_t next_ = 0;
   std::deque<size_t> waiting_;  // arrived, but as many are under way as may be
   std::unordered_map<Exchange*, std::unique_ptr<Exchange>> exchanges_;
-  int64_t num_sent_ = 0, num_running_ = 0;
+  int64_t num_sent_ = 0, num_running_ = 0;  // of the load
+  int64_t num_probes_ = 0, num_probes_running_ = 0;
 };
 
 void Exchange::on_body(std::string_view bytes, int64_t now_ns) {
@@ -181,12 +205,34 @@ void Exchange::on_end(Result<void> outcome, int64_t now_ns) {
 }
 
 void Load::send(size_t index, int64_t intended_ns, int64_t released_ns) {
-  const LoadRequest& request = requests_[index];
-  LoadRecord record{.index = static_cast<int64_t>(index),
-                    .intended_ns = intended_ns,
-                    .released_ns = released_ns,
-                    .prompt_tokens = request.prompt_tokens,
-                    .max_tokens = request.max_tokens};
+  ++num_sent_;
+  ++num_running_;
+  start({.index = static_cast<int64_t>(index),
+         .intended_ns = intended_ns,
+         .released_ns = released_ns},
+        requests_[index]);
+}
+
+void Load::schedule_probe() {
+  loop_.at(probe_ns(num_probes_), [this] {
+    if (is_over()) return;
+    const int64_t now = steady_clock().now_ns();
+    for (; probe_ns(num_probes_) <= now; ++num_probes_) {
+      const int64_t intended_ns = probe_ns(num_probes_);
+      ++num_probes_running_;
+      start({.index = num_probes_,
+             .is_probe = true,
+             .intended_ns = intended_ns,
+             .released_ns = intended_ns},
+            options_.probes.request(num_probes_));
+    }
+    schedule_probe();
+  });
+}
+
+void Load::start(LoadRecord record, const LoadRequest& request) {
+  record.prompt_tokens = request.prompt_tokens;
+  record.max_tokens = request.max_tokens;
   auto owned = std::make_unique<Exchange>(*this, std::move(record), request.cancel_after);
   Exchange* const exchange = owned.get();
   exchanges_.emplace(exchange, std::move(owned));
@@ -198,18 +244,23 @@ void Load::send(size_t index, int64_t intended_ns, int64_t released_ns) {
   if (!options_.api_key.empty()) {
     message.headers.emplace_back("authorization", cat("Bearer ", options_.api_key));
   }
-  ++num_sent_;
-  ++num_running_;
   exchange->number = client_.start(std::move(message), *exchange);
 }
 
 void Load::take(Exchange& exchange, RawAnswer answer) {
   const int64_t end_ns = answer.record.end_ns;
-  ended_ns_ = std::max(ended_ns_, end_ns);
-  --num_running_;
+  const bool is_probe = answer.record.is_probe;
+  --(is_probe ? num_probes_running_ : num_running_);
   reader_.take(std::move(answer));
   // It is in a call of its own: it goes when that is over.
   loop_.post([this, gone = &exchange] { exchanges_.erase(gone); });
+  if (!is_probe) go_on(end_ns);
+  // The time of the next probe is not waited for.
+  if (is_over() && num_probes_running_ == 0) loop_.stop();
+}
+
+void Load::go_on(int64_t end_ns) {
+  ended_ns_ = std::max(ended_ns_, end_ns);
   if (options_.closed_loop) {
     send_next(end_ns);
   } else if (!waiting_.empty() && end_ns < stop_ns_) {

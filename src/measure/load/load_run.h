@@ -13,6 +13,14 @@
 
 namespace quern {
 
+/// Small requests beside a load, which show what others feel of it. They go out from the load's
+/// start to its last end, at equal gaps, whatever the answers and whatever bound the load has.
+struct Probes {
+  double rate = 0;  // a second; 0: none
+  /// The next one; its time of arrival means nothing.
+  std::function<LoadRequest(int64_t index)> request = {};
+};
+
 struct LoadOptions {
   Url url;
   std::string path = "/v1/completions";
@@ -26,13 +34,15 @@ struct LoadOptions {
   int64_t duration_ns = 0;  // after which nothing new goes out; 0: no bound
   bool keep_text = true;
   HttpClientOptions client = {};
+  Probes probes = {};
   /// Called on the sending thread after every request with how many have ended.
   std::function<void(int64_t ended)> progress = {};
 };
 
 struct LoadResult {
-  std::vector<LoadRecord> records;  // ascending by index
-  int64_t num_not_sent = 0;         // left out because the duration had passed
+  std::vector<LoadRecord> records;      // ascending by index
+  std::vector<LoadRecord> probes = {};  // the same; in no figure of the load
+  int64_t num_not_sent = 0;             // left out because the duration had passed
   bool stream = true;
   int64_t started_ns = 0, ended_ns = 0;
   double sender_cpu_s = 0;  // of the thread that sends, receives and takes the times

@@ -242,6 +242,54 @@ TEST(LoadRun, NothingNewGoesOutAfterTheDurationAndWhatWasLeftOutIsCounted) {
   EXPECT_EQ(arrivals.num_not_sent, 1);
 }
 
+/// Probes of the prompt "probe", one every `gap_ms`.
+Probes probes_every(int64_t gap_ms) {
+  return {.rate = 1000.0 / static_cast<double>(gap_ms), .request = [](int64_t index) {
+            return LoadRequest{
+                .body = dump_json(
+                    {{"user", cat("probe", index)}, {"stream", true}, {"prompt", "probe"}}),
+                .max_tokens = 1};
+          }};
+}
+
+TEST(LoadRun, ProbesGoOutAtTheirRatePastTheBoundAndAreNoPartOfTheLoad) {
+  FakeServer server({{"x", {.first_token_ms = 100}}, {"probe", {.num_tokens = 1}}});
+  LoadOptions options = options_for(server);
+  options.closed_loop = true;
+  options.max_concurrency = 1;
+  options.probes = probes_every(20);
+  std::vector<int64_t> progress;
+  options.progress = [&](int64_t ended) { progress.push_back(ended); };
+  const LoadResult result = run(requests_of({{"x"}, {"x"}}), options);
+  ASSERT_EQ(result.records.size(), 2u);
+  EXPECT_EQ(progress, (std::vector<int64_t>{1, 2}));
+  // As many as the load had time for, and no more after it.
+  const int64_t whole_ns = result.ended_ns - result.started_ns;
+  ASSERT_EQ(static_cast<int64_t>(result.probes.size()), whole_ns / (20 * kMs));
+  for (size_t i = 0; i < result.probes.size(); ++i) {
+    const LoadRecord& probe = result.probes[i];
+    EXPECT_TRUE(probe.completed()) << probe.error;
+    EXPECT_EQ(probe.index, static_cast<int64_t>(i));
+    EXPECT_EQ(probe.intended_ns - result.started_ns, static_cast<int64_t>(i + 1) * 20 * kMs);
+    EXPECT_LT(*ttft_ms(probe), 100);  // it waited for no answer of the load
+  }
+}
+
+TEST(LoadRun, TheLoadsEndWaitsForNoProbeToComeButForThoseUnderWay) {
+  FakeServer server({{"x", {.first_token_ms = 50}}, {"probe", {.first_token_ms = 150}}});
+  LoadOptions options = options_for(server);
+  options.probes = probes_every(30);
+  const int64_t begun_ns = steady_clock().now_ns();
+  const LoadResult result = run(requests_of({{"x"}}), options);
+  ASSERT_GE(result.probes.size(), 1u);
+  EXPECT_TRUE(result.probes[0].completed()) << result.probes[0].error;
+  EXPECT_GT(result.probes[0].end_ns, result.ended_ns);
+  EXPECT_LT(result.ended_ns - result.started_ns, 150 * kMs);
+  options.probes = probes_every(3'600'000);
+  EXPECT_TRUE(run(requests_of({{"x"}}), options).probes.empty());
+  EXPECT_LT(steady_clock().now_ns() - begun_ns, 60'000 * kMs);
+}
+
 /// What stands against a load of 30 requests, one each 5 ms, that is held up for `blocked_ms` after
 /// every answer.
 std::string failure_of_lag(int64_t blocked_ms) {
