@@ -162,8 +162,9 @@ TEST(BenchServe, AProfileIsBegunBeforeTheLoadAndEndedAfterIt) {
                                folder.string(), "--result-filename", "r.json"});
   EXPECT_EQ(report["load"]["profile"], true);
   EXPECT_EQ(server.paths(),
-            (std::vector<std::string>{"/v1/models", "/v1/completions", "/start_profile",
-                                      "/v1/completions", "/v1/completions", "/stop_profile"}));
+            (std::vector<std::string>{"/v1/models", "/v1/completions", "/start_profile", "/metrics",
+                                      "/v1/completions", "/v1/completions", "/metrics",
+                                      "/stop_profile"}));
   std::ifstream trace(folder / "r.trace.json");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(trace), {}), R"({"traceEvents":[]})");
   std::filesystem::remove_all(folder);
@@ -202,6 +203,23 @@ TEST(BenchServe, ProbesAreSmallNewAndReportedApart) {
     if (request["max_tokens"] == 1) texts.insert(request["prompt"].get<std::string>());
   }
   EXPECT_EQ(static_cast<int>(texts.size()), probes);
+}
+
+TEST(BenchServe, FirstTokensAreHeldAgainstTheServersOwnFigures) {
+  const std::vector<std::string> words = {"--num-prompts", "10", "--max-concurrency", "2"};
+  const auto check = [&](const FakeRoutes& routes) {
+    FakeServer server({{"", {.first_token_ms = 3, .num_tokens = 2}}}, routes);
+    return report_of(server.url(), words)["validity"]["checks"]["ttft_beyond_server_ms"];
+  };
+  EXPECT_TRUE(check({})["value"].is_null());
+  const Json truth = check({.has_metrics = true});
+  EXPECT_GE(truth["value"].get<double>(), 0.0);
+  EXPECT_NE(truth["definition"].get<std::string>().find("actual send"), std::string::npos);
+  FakeServer server({{"", {.first_token_ms = 3, .num_tokens = 2}}},
+                    {.has_metrics = true, .ttft_claimed_less_ms = 50});
+  const ProcessResult result = bench(server.url(), words);
+  EXPECT_EQ(result.status, 8);
+  EXPECT_NE(result.out.find("later here than the server made them"), std::string::npos);
 }
 
 TEST(BenchServe, ARampHasVllmsKeysAndItsOwnRates) {

@@ -106,6 +106,7 @@ LoadRequest probe_request(const ServeBench& bench, int64_t index) {
 /// The load itself, and what the server recorded meanwhile where that was asked for.
 struct MeasuredLoad {
   LoadResult result;
+  std::optional<ServerTtft> server_ttft;
   std::string trace;  // Chrome's format; empty where the server keeps its own
 };
 
@@ -115,7 +116,10 @@ Result<MeasuredLoad> measure_load(const ServeBench& bench, const PreparedLoad& l
   options.probes = {.rate = bench.probe_rate,
                     .request = [&](int64_t index) { return probe_request(bench, index); }};
   if (bench.profile) RETURN_IF_ERROR(start_profile(bench.load));
+  const std::optional<ServerTtft> ttft_before = read_server_ttft(bench.load);
   Result<LoadResult> result = run_load(load.requests, options);
+  const std::optional<ServerTtft> ttft_after = read_server_ttft(bench.load);
+  if (ttft_before && ttft_after) measured.server_ttft = ttft_after->since(*ttft_before);
   if (bench.profile) {
     Result<std::string> trace = stop_profile(bench.load);
     // The load's figures stand whatever becomes of the profile.
@@ -292,7 +296,8 @@ Result<int> run_bench_serve(const Arguments& arguments) {
   const LoadResult& result = measured.result;
   ASSIGN_OR_RETURN(const std::vector<LoadCheck> checks,
                    check_load(result, {.ignore_eos = bench.request.ignore_eos,
-                                       .tokenizer = bench.prompts.tokenizer}));
+                                       .tokenizer = bench.prompts.tokenizer,
+                                       .server_ttft = measured.server_ttft}));
 
   Json report = head_json(bench, static_cast<int64_t>(load.requests.size()));
   report.update(load_report(result, checks, bench.report));

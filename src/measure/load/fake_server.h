@@ -37,6 +37,8 @@ struct FakeAnswer {
 struct FakeRoutes {
   std::string stop_profile = {};  // the body of its answer
   int stop_profile_status = 200;
+  bool has_metrics = false;
+  double ttft_claimed_less_ms = 0;  // in metrics, than the truth
   HttpServerOptions http = {.idle_timeout_ms = 600'000};
 };
 
@@ -89,6 +91,7 @@ class FakeServer final : public HttpHandler {
     if (head.path == "/v1/models") {
       return HttpResponse{.body = R"({"object":"list","data":[{"id":"fake-model"}]})"};
     }
+    if (head.path == "/metrics") return metrics();
     if (!head.path.ends_with("_profile")) return std::nullopt;
     if (routes_.stop_profile.empty()) return HttpResponse{.status = 404, .body = "Not Found"};
     if (head.path == "/start_profile") return HttpResponse{};
@@ -112,6 +115,7 @@ class FakeServer final : public HttpHandler {
     answer->user = request.value("user", prompt);
     answer->is_chat = is_chat;
     answer->streams = request.value("stream", false);
+    answer->received_ns = steady_clock().now_ns();
     answer->reply = std::move(reply);
     {
       const std::lock_guard lock(mutex_);
@@ -126,9 +130,18 @@ class FakeServer final : public HttpHandler {
     FakeAnswer script;
     std::string user;
     bool is_chat = false, streams = true;
+    int64_t received_ns = 0;
     std::shared_ptr<HttpReply> reply;
     int num_sent = 0;
   };
+
+  HttpResponse metrics() const {
+    if (!routes_.has_metrics) return {.status = 404};
+    return {.body = cat("quern_time_to_first_token_seconds_count{model_name=\"fake\"} ",
+                        num_first_tokens_,
+                        "\nquern_time_to_first_token_seconds_sum{model_name=\"fake\"} ",
+                        ttft_sum_s_, "\n")};
+  }
 
   static int64_t in_ms(int64_t ms) { return steady_clock().now_ns() + ms * 1'000'000; }
 
@@ -190,6 +203,11 @@ class FakeServer final : public HttpHandler {
                                                         is_last ? "length" : nullptr)})},
                         {"usage", nullptr}};
     std::string bytes = cat("data: ", dump_json(piece), "\n\n");
+    if (answer->num_sent == 0) {
+      ++num_first_tokens_;
+      const int64_t ttft_ns = steady_clock().now_ns() - answer->received_ns;
+      ttft_sum_s_ += static_cast<double>(ttft_ns) * 1e-9 - routes_.ttft_claimed_less_ms * 1e-3;
+    }
     ++answer->num_sent;
     note_send(*answer);
     reply.write(bytes);
@@ -213,6 +231,8 @@ class FakeServer final : public HttpHandler {
   std::map<std::string, FakeTimes> times_;
   std::vector<Json> requests_;
   std::vector<std::string> paths_;
+  int64_t num_first_tokens_ = 0;  // the loop's thread alone has these
+  double ttft_sum_s_ = 0;
   std::thread thread_;
 };
 

@@ -16,6 +16,7 @@ constexpr double kMostLagMs = 5, kMostLagOfTtft = 0.01;
 constexpr double kMostCpu = 0.8;
 constexpr double kMostCountDifference = 0.01;
 constexpr double kMostSteal = 0.01;
+constexpr double kMostTtftApartMs = 1, kMostTtftApart = 0.05;
 
 std::string two_digits(double value) {
   char text[64];
@@ -132,6 +133,37 @@ LoadCheck check_output_length(const LoadResult& result, bool ignore_eos) {
   return check;
 }
 
+/// The client's mean time to first token from the actual send against the server's own mean. What
+/// lies between is the wire, the server's writing and the client's reading, and where all cores are
+/// busy the waits of both for one: what is more than a twentieth of the figure is no detail of it.
+LoadCheck check_server_ttft(const LoadResult& result, const std::optional<ServerTtft>& server) {
+  LoadCheck check{.name = "ttft_beyond_server_ms",
+                  .value = std::nullopt,
+                  .bound = kMostTtftApartMs,
+                  .definition =
+                      "mean of first token received - actual send, less the server's mean "
+                      "of first token made - request read; null unless both count as many"};
+  if (!server || !result.stream) return check;
+  std::vector<double> own;
+  for (const auto* records : {&result.records, &result.probes}) {
+    for (const LoadRecord& r : *records) {
+      if (!r.event_ns.empty()) {
+        own.push_back(static_cast<double>(r.first_token_ns() - r.sent_ns) * 1e-6);
+      }
+    }
+  }
+  if (own.empty() || server->count != static_cast<double>(own.size())) return check;
+  const double ttft = mean(own);
+  check.value = ttft - server->sum_ms / server->count;
+  check.bound = std::max(kMostTtftApartMs, kMostTtftApart * ttft);
+  if (std::abs(*check.value) > check.bound) {
+    check.failure =
+        cat("first tokens came ", two_digits(*check.value),
+            " ms later here than the server made them, allowed ", two_digits(check.bound), " ms");
+  }
+  return check;
+}
+
 LoadCheck check_steal(const LoadResult& result) {
   LoadCheck check{.name = "steal", .value = result.steal_share, .bound = kMostSteal};
   if (result.steal_share > kMostSteal) {
@@ -149,6 +181,7 @@ Result<std::vector<LoadCheck>> check_load(const LoadResult& result,
   ASSIGN_OR_RETURN(LoadCheck counts, check_counts(result, options.tokenizer));
   checks.push_back(std::move(counts));
   checks.push_back(check_output_length(result, options.ignore_eos));
+  checks.push_back(check_server_ttft(result, options.server_ttft));
   checks.push_back(check_steal(result));
   return checks;
 }

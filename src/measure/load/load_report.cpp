@@ -90,6 +90,7 @@ Json validity_json(const std::vector<LoadCheck>& checks) {
   for (const LoadCheck& check : checks) {
     list[std::string(check.name)] = {{"value", check.value ? Json(*check.value) : Json()},
                                      {"bound", check.bound}};
+    if (!check.definition.empty()) list[std::string(check.name)]["definition"] = check.definition;
     if (!check.failure.empty()) reasons.push_back(check.failure);
   }
   return {{"valid", reasons.empty()}, {"reasons", std::move(reasons)}, {"checks", std::move(list)}};

@@ -238,6 +238,30 @@ TEST(LoadCheck, ABusyClientAndAStolenMachineCount) {
   EXPECT_NE(failure_of(result, "steal"), "");
 }
 
+TEST(LoadCheck, FirstTokensThatCameMuchLaterThanTheServerMadeThemCount) {
+  LoadResult result = result_of({record(0, {10, 20}), record(0, {12})});
+  result.probes = {record(0, {14})};
+  result.probes[0].sent_ns = 2 * kMs;  // 12 ms from the actual send; the mean of all is 34 / 3
+  const auto apart = [&](double server_sum_ms, double count = 3) {
+    const auto checks =
+        check_load(result, {.server_ttft = ServerTtft{.count = count, .sum_ms = server_sum_ms}});
+    EXPECT_TRUE(checks);
+    return *std::ranges::find(*checks, "ttft_beyond_server_ms", &LoadCheck::name);
+  };
+  EXPECT_NEAR(*apart(31.3).value, 0.9, 1e-9);
+  EXPECT_EQ(apart(31.3).failure, "");
+  EXPECT_NE(apart(30.7).failure, "");
+  EXPECT_NE(apart(37.3).failure, "");  // no server makes a token after it came
+  EXPECT_FALSE(apart(31.3, 4).value);  // somebody else asked too
+  EXPECT_FALSE(apart(0, 0).value);
+  for (LoadRecord& r : result.records) r.sent_ns -= 100 * kMs;
+  result.probes[0].sent_ns -= 100 * kMs;
+  EXPECT_EQ(apart(318).failure, "");  // a twentieth of 111 ms is allowed
+  EXPECT_NE(apart(317).failure, "");
+  result.stream = false;
+  EXPECT_FALSE(apart(31.3).value);
+}
+
 TEST(LoadCheck, CountsOfTheServerAreHeldAgainstThePiecesItSent) {
   LoadResult result = result_of({record(0, std::vector<int64_t>(100, 50))});
   EXPECT_EQ(failure_of(result, "token_counts"), "");
