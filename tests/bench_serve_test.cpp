@@ -222,6 +222,18 @@ TEST(BenchServe, FirstTokensAreHeldAgainstTheServersOwnFigures) {
   EXPECT_NE(result.out.find("later here than the server made them"), std::string::npos);
 }
 
+TEST(BenchServe, TlsCarriesTheLoadAndAnUnknownCertificateIsRefused) {
+  const TestCertificate certificate;
+  FakeServer server({{"", {.num_tokens = 2}}}, certificate.routes());
+  const Json report = report_of(server.url(), {"--num-prompts", "3", "--insecure"});
+  EXPECT_EQ(report["completed"], 3);
+  EXPECT_EQ(report["load"]["base_url"], server.url());
+  const ProcessResult refused =
+      bench(server.url(), {"--num-prompts", "3", "--ready-check-timeout-sec", "0"});
+  EXPECT_EQ(refused.status, 9);
+  EXPECT_NE(refused.last_error_line().find("certificate"), std::string::npos) << refused.err;
+}
+
 TEST(BenchServe, ARampHasVllmsKeysAndItsOwnRates) {
   FakeServer server({{"", {.num_tokens = 2}}});
   const Json report =

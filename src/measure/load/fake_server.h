@@ -2,7 +2,10 @@
 // measured against.
 #pragma once
 
+#include <unistd.h>
+
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,6 +18,7 @@
 #include "base/ensure.h"
 #include "base/json.h"
 #include "net/http_server.h"
+#include "net/test_certificate.h"
 
 namespace quern {
 
@@ -46,6 +50,30 @@ struct FakeRoutes {
 struct FakeTimes {
   int64_t head_ns = 0;  // the request's first byte
   std::vector<int64_t> sent_ns;
+};
+
+/// A certificate for a FakeServer of https, in files that go with it.
+class TestCertificate {
+ public:
+  TestCertificate() {
+    std::filesystem::create_directories(folder_);
+    ENSURE(write_test_certificate(certificate_, key_), "no certificate in ", folder_.string());
+  }
+  ~TestCertificate() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  TestCertificate(const TestCertificate&) = delete;
+  TestCertificate& operator=(const TestCertificate&) = delete;
+
+  FakeRoutes routes() const {
+    return {.http = {.certificate_file = certificate_, .key_file = key_}};
+  }
+
+ private:
+  std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / cat("quern_fake_server_", ::getpid());
+  std::string certificate_ = folder_ / "certificate.pem", key_ = folder_ / "key.pem";
 };
 
 class FakeServer final : public HttpHandler {

@@ -78,16 +78,18 @@ Distance distance_of(FakeServer& server, const LoadResult& result) {
 }
 
 /// Streams that are all under way together for most of the time.
-void expect_truth(int64_t num_streams, int64_t gap_ms, bool stream) {
+void expect_truth(int64_t num_streams, int64_t gap_ms, bool stream, const FakeRoutes& routes = {}) {
   Distance best{.sends_ms = INFINITY, .pieces_ms = INFINITY};
   for (int i = 0; i < kTries && std::max(best.sends_ms, best.pieces_ms) > 1; ++i) {
-    FakeServer server({{"", {.first_token_ms = 4 * gap_ms, .gap_ms = gap_ms, .num_tokens = 5}}});
+    FakeServer server({{"", {.first_token_ms = 4 * gap_ms, .gap_ms = gap_ms, .num_tokens = 5}}},
+                      routes);
     std::vector<Asked> asked;
     for (int64_t n = 0; n < num_streams; ++n) {
       asked.push_back({.prompt = "x", .arrival_ns = n * 4 * gap_ms * kMs / num_streams});
     }
     LoadOptions options = options_for(server);
     options.stream = stream;
+    options.client.verify_certificate = false;
     const LoadResult result = run(requests_of(asked, stream), options);
     ASSERT_EQ(static_cast<int64_t>(result.records.size()), num_streams);
     EXPECT_GE(most_at_once(result), num_streams * 3 / 4);
@@ -110,6 +112,25 @@ TEST(LoadRun, TimesOfAThousandStreamsAreTheTruthWithinAMillisecond) {
 TEST(LoadRun, TimesOfWholeAnswersAreTheTruthWithinAMillisecond) {
   expect_truth(1, 10, false);
   expect_truth(100, 30, false);
+}
+
+TEST(LoadRun, TimesOverTlsAreTheTruthWithinAMillisecond) {
+  const TestCertificate certificate;
+  expect_truth(1, 10, true, certificate.routes());
+  expect_truth(20, 30, true, certificate.routes());
+}
+
+TEST(LoadRun, ACertificateThatNobodyVouchesForFailsEveryRequest) {
+  const TestCertificate certificate;
+  FakeServer server({{"", FakeAnswer()}}, certificate.routes());
+  const LoadResult result = run(requests_of({{"x"}, {"y"}}), options_for(server));
+  ASSERT_EQ(result.records.size(), 2u);
+  for (const LoadRecord& record : result.records) {
+    EXPECT_EQ(record.outcome, Outcome::kFailed);
+    EXPECT_NE(record.error.find("agree on TLS"), std::string::npos) << record.error;
+    EXPECT_EQ(record.sent_ns, -1);
+  }
+  EXPECT_TRUE(server.requests().empty());
 }
 
 TEST(LoadRun, EveryRequestEndsInExactlyOneClass) {
