@@ -150,6 +150,24 @@ TEST(BenchServe, ResultsAreSavedWithEveryRequestWhereAsked) {
   EXPECT_EQ(saved["generated_texts"], Json({" word0 word1", " word0 word1"}));
   EXPECT_EQ(saved["itls"].size(), 2u);
   EXPECT_EQ(saved["outcomes"][0], "completed");
+  // Another run in the same folder: a row more, and lines of its own.
+  const ProcessResult second =
+      bench(server.url(), {"--num-prompts", "3", "--save-result", "--result-dir", folder.string(),
+                           "--result-filename", "s", "--metadata", "engine=fake, made up"});
+  EXPECT_TRUE(second.status == 0 || second.status == 8) << second.err;
+  const auto lines = [&](const char* name) {
+    std::ifstream in(folder / name);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(in, line);) all.push_back(line);
+    return all;
+  };
+  EXPECT_EQ(lines("r.requests.jsonl").size(), 2u);
+  EXPECT_EQ(lines("s.requests.jsonl").size(), 3u);
+  const std::vector<std::string> rows = lines("runs.csv");
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].rfind("timestamp,engine,version,", 0), 0u);
+  EXPECT_NE(rows[1].find(",fake-model,"), std::string::npos) << rows[1];
+  EXPECT_NE(rows[2].find(",\"fake, made up\","), std::string::npos) << rows[2];
   std::filesystem::remove_all(folder);
 }
 

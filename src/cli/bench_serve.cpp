@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -13,6 +14,7 @@
 #include "engine/philox.h"
 #include "measure/load/random_text.h"
 #include "measure/load/ready_check.h"
+#include "measure/load/run_files.h"
 #include "measure/load/server_call.h"
 #include "measure/machine.h"
 #include "measure/statistics.h"
@@ -180,6 +182,7 @@ Json load_json(const ServeBench& bench, const PreparedLoad& load) {
       {"loop", bench.load.closed_loop ? "closed" : "open"},
       {"arrivals", bench.arrivals_name},
       {"base_url", bench.load.url.text()},
+      {"is_loopback", bench.load.url.is_loopback()},
       {"endpoint", bench.load.path},
       {"mode", bench.load.stream ? "stream" : "sync"},
       {"dataset", bench.dataset->name},
@@ -243,7 +246,18 @@ std::string result_filename(const ServeBench& bench, const Json& report) {
              report["date"].get<std::string>(), ".json");
 }
 
-/// The result's file, and those beside it, which have its name with another ending.
+/// Adds a run to the table of its folder, which begins with the names of its columns.
+Result<void> append_row(const std::filesystem::path& path, const std::string& row) {
+  std::ofstream table(path, std::ios::app);
+  table << (table.tellp() == 0 ? run_table_head() : "") + row << std::flush;
+  if (table) return {};
+  return Error{.code = ErrorCode::kSystem,
+               .message = cat(path.string(), ": cannot be written"),
+               .what = path.string()};
+}
+
+/// The result's file, those beside it, which have its name with another ending, and a row of the
+/// folder's table.
 Result<void> save(const ServeBench& bench, const Json& report, const MeasuredLoad& measured) {
   Json saved{{"schema", 1}};
   saved.update(report);
@@ -254,6 +268,10 @@ Result<void> save(const ServeBench& bench, const Json& report, const MeasuredLoa
   std::string name = result_filename(bench, report);
   RETURN_IF_ERROR(write_file_atomically(folder / name, dump_json(saved) + "\n"));
   if (name.ends_with(".json")) name.resize(name.size() - std::string_view(".json").size());
+  RETURN_IF_ERROR(
+      write_file_atomically(folder / cat(name, ".requests.jsonl"), request_lines(measured.result)));
+  RETURN_IF_ERROR(
+      append_row(folder / "runs.csv", run_table_row(measured.result, report, bench.metadata)));
   if (measured.trace.empty()) return {};
   return write_file_atomically(folder / cat(name, ".trace.json"), measured.trace);
 }

@@ -216,13 +216,15 @@ constexpr Flag kFlags[] = {
     {"--percentile-metrics", "", kValue, kCommand, "NAME,..",
      "what the console shows (default ttft,tpot,itl,e2el)"},
     {"--metric-percentiles", "", kValue, kCommand, "X,..", "default 50,90,99"},
-    {"--save-result", "", kSwitch, kCommand, "", "write the JSON to a file too"},
+    {"--save-result", "", kSwitch, kCommand, "",
+     "write the JSON to a file too, beside it a line for each request, and a row to runs.csv"},
     {"--save-detailed", "", kSwitch, kCommand, "", "with times and texts of every request",
      "--save-result"},
     {"--result-dir", "", kValue, kCommand, "DIR", "default: here", "--save-result"},
     {"--result-filename", "", kValue, kCommand, "FILE", "default: by backend, rate, model and time",
      "--save-result"},
-    {"--metadata", "", kRepeatable, kCommand, "KEY=VALUE", "goes into the result"},
+    {"--metadata", "", kRepeatable, kCommand, "KEY=VALUE",
+     "goes into the result, and into the column of runs.csv that has its name"},
 
     {"--filter", "", kValue, kCommand, "REGEX",
      "names to run: multiply/FORMAT/int8|float/LEVEL/TOKENS and peer/LIBRARY/FORMAT/TOKENS "

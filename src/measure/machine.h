@@ -30,5 +30,7 @@ std::string kernel_name();
 
 /// "2026-11-21T20:00:00Z"
 std::string utc_now();
+/// The time of day as nanoseconds since 1970; it may jump.
+int64_t unix_now_ns();
 
 }  // namespace quern

@@ -24,6 +24,10 @@ Error bad_url(std::string_view text, std::string_view why) {
 
 }  // namespace
 
+bool Url::is_loopback() const {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
 std::string Url::host_header() const {
   return cat(host.find(':') == std::string::npos ? host : cat("[", host, "]"), ":", port);
 }

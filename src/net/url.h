@@ -19,6 +19,8 @@ struct Url {
   std::string text() const;
   /// What the Host header says: "127.0.0.1:8000", "[::1]:8000".
   std::string host_header() const;
+  /// Whether it is on this machine by its name alone.
+  bool is_loopback() const;
 };
 
 /// Reads "http://HOST[:PORT][/PATH]" or https. kUsage for anything else: a user name, a query, a

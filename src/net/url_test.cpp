@@ -62,5 +62,14 @@ TEST(Url, RefusesWhatTwoReadersCouldReadDifferently) {
   }
 }
 
+TEST(Url, OnlyNamesOfThisMachineAreLoopback) {
+  for (const char* here : {"http://localhost", "http://127.0.0.1:8000/v1", "https://[::1]:1"}) {
+    EXPECT_TRUE(parse_url(here)->is_loopback()) << here;
+  }
+  for (const char* elsewhere : {"http://10.0.0.1", "http://localhost.example", "http://[::2]"}) {
+    EXPECT_FALSE(parse_url(elsewhere)->is_loopback()) << elsewhere;
+  }
+}
+
 }  // namespace
 }  // namespace quern

@@ -62,6 +62,7 @@ class Load {
     RETURN_IF_ERROR(allow_connections());
     const double cpu_before = thread_cpu_s();
     const CpuTimes times_before = cpu_times();
+    const int64_t unix_offset_ns = unix_now_ns() - steady_clock().now_ns();
     started_ns_ = steady_clock().now_ns() + kLeadNs;
     if (options_.duration_ns > 0) stop_ns_ = started_ns_ + options_.duration_ns;
     if (options_.closed_loop) {
@@ -79,6 +80,7 @@ class Load {
                       .stream = options_.stream,
                       .started_ns = started_ns_,
                       .ended_ns = std::max(ended_ns_, started_ns_),
+                      .unix_offset_ns = unix_offset_ns,
                       .sender_cpu_s = thread_cpu_s() - cpu_before,
                       .steal_share = steal_share(times_before, cpu_times())};
     for (LoadRecord& record : reader_.finish(result.reader_cpu_s)) {

@@ -45,9 +45,10 @@ struct LoadResult {
   int64_t num_not_sent = 0;             // left out because the duration had passed
   bool stream = true;
   int64_t started_ns = 0, ended_ns = 0;
-  double sender_cpu_s = 0;  // of the thread that sends, receives and takes the times
-  double reader_cpu_s = 0;  // of the one that reads what came
-  double steal_share = 0;   // of the machine's time, taken by others beside this system
+  int64_t unix_offset_ns = 0;  // what the time of day was more than steady_clock() at the start
+  double sender_cpu_s = 0;     // of the thread that sends, receives and takes the times
+  double reader_cpu_s = 0;     // of the one that reads what came
+  double steal_share = 0;      // of the machine's time, taken by others beside this system
 };
 
 /// Sends all requests to a server and hears their answers, on the calling thread; another one reads

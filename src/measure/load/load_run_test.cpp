@@ -284,9 +284,10 @@ TEST(LoadRun, ProbesGoOutAtTheirRatePastTheBoundAndAreNoPartOfTheLoad) {
   const LoadResult result = run(requests_of({{"x"}, {"x"}}), options);
   ASSERT_EQ(result.records.size(), 2u);
   EXPECT_EQ(progress, (std::vector<int64_t>{1, 2}));
-  // As many as the load had time for, and no more after it.
-  const int64_t whole_ns = result.ended_ns - result.started_ns;
-  ASSERT_EQ(static_cast<int64_t>(result.probes.size()), whole_ns / (20 * kMs));
+  // As many as the load had time for; one that was due just when it ended may be missing.
+  const int64_t due = (result.ended_ns - result.started_ns) / (20 * kMs);
+  EXPECT_LE(static_cast<int64_t>(result.probes.size()), due);
+  EXPECT_GE(static_cast<int64_t>(result.probes.size()), due - 1);
   for (size_t i = 0; i < result.probes.size(); ++i) {
     const LoadRecord& probe = result.probes[i];
     EXPECT_TRUE(probe.completed()) << probe.error;
@@ -297,7 +298,7 @@ TEST(LoadRun, ProbesGoOutAtTheirRatePastTheBoundAndAreNoPartOfTheLoad) {
 }
 
 TEST(LoadRun, TheLoadsEndWaitsForNoProbeToComeButForThoseUnderWay) {
-  FakeServer server({{"x", {.first_token_ms = 50}}, {"probe", {.first_token_ms = 150}}});
+  FakeServer server({{"x", {.first_token_ms = 50}}, {"probe", {.first_token_ms = 400}}});
   LoadOptions options = options_for(server);
   options.probes = probes_every(30);
   const int64_t begun_ns = steady_clock().now_ns();
@@ -305,7 +306,6 @@ TEST(LoadRun, TheLoadsEndWaitsForNoProbeToComeButForThoseUnderWay) {
   ASSERT_GE(result.probes.size(), 1u);
   EXPECT_TRUE(result.probes[0].completed()) << result.probes[0].error;
   EXPECT_GT(result.probes[0].end_ns, result.ended_ns);
-  EXPECT_LT(result.ended_ns - result.started_ns, 150 * kMs);
   options.probes = probes_every(3'600'000);
   EXPECT_TRUE(run(requests_of({{"x"}}), options).probes.empty());
   EXPECT_LT(steady_clock().now_ns() - begun_ns, 60'000 * kMs);

@@ -9,14 +9,10 @@ namespace {
 
 constexpr uint64_t kMostBytes = 16 << 20;
 
-bool is_loopback(const Url& url) {
-  return url.host == "localhost" || url.host == "::1" || url.host.starts_with("127.");
-}
-
 }  // namespace
 
 std::optional<ServerTtft> read_server_ttft(const LoadOptions& load) {
-  if (!is_loopback(load.url)) return std::nullopt;
+  if (!load.url.is_loopback()) return std::nullopt;
   const Result<std::string> page = call_server(load, "GET", "/metrics", kMostBytes);
   if (!page) return std::nullopt;
   const MetricsText metrics(*page);
