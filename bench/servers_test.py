@@ -173,6 +173,26 @@ class ServeOverloadTest(WithFakes):
         self.assertIn('"health_p99_ms"', text)
 
 
+class IsComparableTest(unittest.TestCase):
+    @staticmethod
+    def comparable(**values):
+        bounds = {"steal": 0.01, "ttft_beyond_server_ms": 1, "send_lag_p99_ms": 5}
+        checks = {name: {"value": value, "bound": bounds[name]} for name, value in values.items()}
+        broken = [name for name, value in values.items()
+                  if value is not None and abs(value) > bounds[name]]
+        return servers.is_comparable({"validity": {"checks": checks, "reasons": broken}})
+
+    def test_what_only_one_server_has_to_answer_for_does_not_count_against_it(self):
+        self.assertTrue(self.comparable(steal=0.03, ttft_beyond_server_ms=-2))
+        self.assertTrue(self.comparable(ttft_beyond_server_ms=2, send_lag_p99_ms=None))
+        self.assertFalse(self.comparable(steal=0.06))
+        self.assertFalse(self.comparable(steal=0.03, send_lag_p99_ms=6))
+
+    def test_a_reason_that_no_check_explains_counts(self):
+        self.assertFalse(servers.is_comparable({}))
+        self.assertFalse(servers.is_comparable({"validity": {"reasons": ["it broke"]}}))
+
+
 class RunningTest(WithFakes):
     def test_nothing_is_left_when_the_block_ends(self):
         server = servers.Server("s", "quern", self.fake("quern"), "model")

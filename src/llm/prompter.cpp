@@ -114,10 +114,19 @@ Result<std::vector<Segment>> Prompter::segments(const Json& messages,
   if (!options.tools.is_null()) variables["tools"] = options.tools;
   for (const auto& [name, text] : *special_tokens_) variables[name] = text;
   variables["messages"] = messages;
-  variables["add_generation_prompt"] =
-      options.add_generation_prompt && !options.continue_final_message;
+  const bool adds = options.add_generation_prompt.value_or(!options.continue_final_message);
+  if (adds && options.continue_final_message) {
+    return bad_field("add_generation_prompt", "true beside continue_final_message", "one of them");
+  }
+  variables["add_generation_prompt"] = adds;
   add_absent_variables(variables);
-  ASSIGN_OR_RETURN(std::vector<Segment> all, template_->render_segments(variables));
+  Result<std::vector<Segment>> rendered = template_->render_segments(variables);
+  if (!rendered) {
+    Error error = std::move(rendered).error();
+    error.what = "messages";
+    return error;
+  }
+  std::vector<Segment> all = *std::move(rendered);
   if (!options.continue_final_message) return all;
 
   // What the template puts behind the last message goes, as transformers has it.

@@ -24,7 +24,8 @@ struct PreparedRequest {
 
 /// What a request says to the chat template besides its messages.
 struct TemplateOptions {
-  bool add_generation_prompt = true;
+  /// Absent: unless the last message goes on.
+  std::optional<bool> add_generation_prompt = std::nullopt;
   /// The last message is the start of the answer: the text ends where its content does.
   bool continue_final_message = false;
   Json tools = nullptr;             // an array, or null: none

@@ -131,8 +131,13 @@ Result<void> Answer::prepare_choices(RequestBody body, const Json* prompt) {
   if (const auto keep = request_.truncate_prompt_tokens) {
     if (static_cast<int64_t>(ids.size()) > *keep) ids.erase(ids.begin(), ids.end() - *keep);
   }
-  RETURN_IF_ERROR(check_prompt_length(static_cast<int64_t>(ids.size()),
-                                      service_.served->llm.plan().shape.max_model_len));
+  if (Result<void> fits = check_prompt_length(static_cast<int64_t>(ids.size()),
+                                              service_.served->llm.plan().shape.max_model_len);
+      !fits) {
+    Error error = std::move(fits).error();
+    if (frame_.route == kChatRoute) error.what = "messages";
+    return error;
+  }
   if (gone_) return {};
   std::string prompt_text;
   if (request_.echo) {
