@@ -152,7 +152,7 @@ class ServeStallTest(WithFakes):
         status, _, said, report = self.run_script(
             serve_stall, "--quern", self.fake("quern"), "--streams", "1", "--rounds", "1")
         self.assertEqual((status, report["rows"]), (1, []))
-        self.assertIn("wanted 100 at least", said)
+        self.assertIn("wanted 100 and", said)
 
     def test_percentiles_lie_between_values(self):
         self.assertEqual(serve_stall.percentile([4, 1, 3, 2], 0.5), 2.5)
