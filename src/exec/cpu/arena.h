@@ -55,6 +55,8 @@ class Places {
     bytes_ += (bytes + 63) / 64 * 64;
     return place;
   }
+  /// Of all places so far.
+  int64_t bytes() const { return bytes_; }
   /// What the arena must hold, in whole pages.
   int64_t total() const { return (bytes_ + 4095) / 4096 * 4096; }
 

@@ -61,16 +61,15 @@ void Attention::begin_step(const Batch& batch) {
 }
 
 const std::byte* Attention::head_keys(const LayerView& view, int32_t block, int64_t kv_head) const {
-  const auto layer = static_cast<size_t>(view.step->layer);
-  return kv_.at(plan_.kv[layer] + block * plan_.kv_block_bytes[layer] +
+  return kv_.at(plan_.keys_at(static_cast<size_t>(view.step->layer), view.kv_group, block) +
                 kv_head * kv_head_bytes(kv_dtype_, view.head_dim));
 }
 
 const std::byte* Attention::head_values(const LayerView& view, int32_t block,
                                         int64_t kv_head) const {
   const auto layer = static_cast<size_t>(view.step->layer);
-  return kv_.at(plan_.kv[layer] + block * plan_.kv_block_bytes[layer] +
-                plan_.kv_values_begin[layer] + kv_head * kv_head_bytes(kv_dtype_, view.dh16));
+  return kv_.at(plan_.keys_at(layer, view.kv_group, block) + plan_.kv_values_begin[layer] +
+                kv_head * kv_head_bytes(kv_dtype_, view.dh16));
 }
 
 void Attention::append(int32_t layer_index, Matrix<const float> k, Matrix<const float> v) {
@@ -87,7 +86,7 @@ void Attention::append(int32_t layer_index, Matrix<const float> k, Matrix<const 
       const int32_t position = positions_[static_cast<size_t>(t)];
       const int32_t block = table.block(sequence_of_[static_cast<size_t>(t)], position);
       ENSURE(block != kNoBlock, "no block for position ", position);
-      std::byte* const keys = kv_.at(plan_.kv[index] + block * plan_.kv_block_bytes[index]);
+      std::byte* const keys = kv_.at(plan_.keys_at(index, layer.group, block));
       std::byte* const values = keys + plan_.kv_values_begin[index];
       for (int64_t h = 0; h < layer.num_key_value_heads; ++h) {
         kv_kernels_.append(keys + h * key_bytes, values + h * value_bytes,
@@ -291,6 +290,7 @@ void Attention::attend(const Attend& step, Matrix<float> out, Matrix<const float
   view.head_dim = layer.head_dim;
   view.dh16 = padded_head(layer.head_dim);
   view.group = q.cols / layer.head_dim / layer.num_key_value_heads;
+  view.kv_group = layer.group;
   view.table = &batch_->block_tables[static_cast<size_t>(layer.group)];
 
   const int64_t tile_tokens = std::max<int64_t>(1, kAttendTileRows / view.group);
@@ -337,13 +337,11 @@ void Attention::attend(const Attend& step, Matrix<float> out, Matrix<const float
 void Attention::copy_blocks(int32_t group, std::span<const int32_t> from,
                             std::span<const int32_t> to) {
   ENSURE(from.size() == to.size());
-  for (size_t l = 0; l < program_.kv_layers.size(); ++l) {
-    if (program_.kv_layers[l].group != group) continue;
-    const int64_t bytes = plan_.kv_block_bytes[l];
-    for (size_t i = 0; i < from.size(); ++i) {
-      std::memcpy(kv_.at(plan_.kv[l] + to[i] * bytes), kv_.at(plan_.kv[l] + from[i] * bytes),
-                  static_cast<size_t>(bytes));
-    }
+  const auto g = static_cast<size_t>(group);
+  const int64_t bytes = plan_.kv_block_bytes[g];
+  for (size_t i = 0; i < from.size(); ++i) {
+    std::memcpy(kv_.at(plan_.kv_groups[g] + to[i] * bytes),
+                kv_.at(plan_.kv_groups[g] + from[i] * bytes), static_cast<size_t>(bytes));
   }
 }
 

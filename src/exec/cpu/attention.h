@@ -47,6 +47,7 @@ class Attention {
     Matrix<float> out;
     Matrix<const float> q;
     int64_t num_kv_heads = 0, head_dim = 0, dh16 = 0, group = 0;
+    int32_t kv_group = 0;
     const BlockTable* table = nullptr;
   };
   struct RowState {        // running result of some query rows

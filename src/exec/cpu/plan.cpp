@@ -137,17 +137,23 @@ Plan make_plan(const Program& program, const WeightTypes& types, const ExecShape
   }
   plan.weight_bytes = weights.total();
 
-  Places kv;
+  // The layers of a group lie side by side in each of its blocks: a new block touches new pages in
+  // one place, and not in one of each layer.
+  std::vector<Places> blocks(shape.kv_blocks.size());
   int64_t head = 1, group = 1;
   for (const KvLayer& layer : program.kv_layers) {
     const int64_t keys = layer.num_key_value_heads * kv_head_bytes(shape.kv_dtype, layer.head_dim);
     const int64_t values =
         layer.num_key_value_heads * kv_head_bytes(shape.kv_dtype, padded_head(layer.head_dim));
     plan.kv_values_begin.push_back((keys + 63) / 64 * 64);
-    plan.kv_block_bytes.push_back(plan.kv_values_begin.back() + (values + 63) / 64 * 64);
-    plan.kv.push_back(
-        kv.take(plan.kv_block_bytes.back() * shape.kv_blocks[static_cast<size_t>(layer.group)]));
+    plan.kv_in_block.push_back(
+        blocks[static_cast<size_t>(layer.group)].take(plan.kv_values_begin.back() + values));
     head = std::max(head, layer.head_dim);
+  }
+  Places kv;
+  for (size_t g = 0; g < blocks.size(); ++g) {
+    plan.kv_block_bytes.push_back(blocks[g].bytes());
+    plan.kv_groups.push_back(kv.take(plan.kv_block_bytes.back() * shape.kv_blocks[g]));
   }
   plan.kv_bytes = kv.total();
   int64_t position_width = 0;

@@ -34,12 +34,20 @@ struct Plan {
   std::vector<int64_t> weights;
   int64_t weight_bytes = 0;
 
-  // In the arena of keys and values, by layer: block b begins at kv[layer] + b *
-  // block_bytes[layer].
-  std::vector<int64_t> kv;
+  // In the arena of keys and values, by group: block b begins at kv_groups[group] + b *
+  // kv_block_bytes[group], and holds all layers of the group.
+  std::vector<int64_t> kv_groups;
   std::vector<int64_t> kv_block_bytes;
-  std::vector<int64_t> kv_values_begin;  // of the values inside a block
+  // By layer: where its keys begin in a block, and behind those its values.
+  std::vector<int64_t> kv_in_block;
+  std::vector<int64_t> kv_values_begin;
   int64_t kv_bytes = 0;
+
+  /// Where the keys of a layer of `group` begin in block b.
+  int64_t keys_at(size_t layer, int32_t group, int64_t block) const {
+    const auto g = static_cast<size_t>(group);
+    return kv_groups[g] + block * kv_block_bytes[g] + kv_in_block[layer];
+  }
 
   // In the arena of work.
   std::vector<int64_t> buffers;  // by Slot::buffer; buffers that never live together share bytes
