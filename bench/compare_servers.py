@@ -23,9 +23,9 @@ from servers import Room, Running, add_arguments, servers_of, tokenizer_of
 # Of the result of `quern bench serve`; False: less is better.
 METRICS = {"output_throughput": True, "median_ttft_ms": False, "p99_ttft_ms": False,
            "median_tpot_ms": False, "p99_tpot_ms": False}
-# Long lists; the medians and percentiles stay.
-DETAILS = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times", "queue_times",
-           "outcomes", "generated_texts", "errors")
+# Long lists, and what is the same for every row; the medians and percentiles stay.
+DETAILS = ("definitions", "input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times",
+           "queue_times", "outcomes", "generated_texts", "errors")
 
 
 def take_turn(options, server, round_idx):

@@ -3,8 +3,10 @@
 
 Streams decode; after a while a long prompt arrives. The gaps between the tokens of the streams
 before it comes (idle) and while it is computed (from its arrival to its first token) are compared,
-in one run on one server, and servers take turns: A B B A. The rate is of all tokens, those of
-prompts and those of answers, over the time until everything is answered.
+in one run on one server, and servers take turns: A B B A. Answers grow meanwhile, and a longer one
+takes longer by itself: so the same streams also run without the prompt, and the gaps before the
+same tokens are compared too (alone). The rate is of all tokens, those of prompts and those of
+answers, over the time until everything is answered.
 
 Exit status: 0, 1 if a server or a load failed.
 """
@@ -32,52 +34,63 @@ def percentile(values, share):
     return values[low] + (values[high] - values[low]) * (at - low)
 
 
-def write_trace(path, options):
+def write_trace(path, options, with_prompt):
     streams = [{"timestamp": 0, "input_length": PROMPT_OF_STREAM, "output_length": options.osl}]
     late = {"timestamp": 1000 * options.after, "input_length": options.isl, "output_length": 1}
-    lines = [json.dumps(row) for row in streams * options.streams + [late]]
+    lines = [json.dumps(row) for row in streams * options.streams + [late] * with_prompt]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ["--dataset-name", "trace", "--dataset-path", str(path), "--arrivals", "trace",
+            *tokenizer_of(options)]
 
 
-def gaps_between(result, options, begin, end):
-    """Gaps of the streams that end within [begin, end), in milliseconds."""
-    gaps = []
+def places_between(result, options, begin, end):
+    """Which gaps of which streams end within [begin, end): pairs of a stream and a place."""
     for i in range(options.streams):
         now = result["start_times"][i] + result["ttfts"][i]
-        for gap in result["itls"][i]:
+        for place, gap in enumerate(result["itls"][i]):
             now += gap
             if begin <= now < end:
-                gaps.append(1e3 * gap)
-    return gaps
+                yield i, place
 
 
-def figures(result, options):
+def gaps_at(result, places):
+    """In milliseconds; a place that an answer does not have is left out."""
+    return [1e3 * result["itls"][i][place] for i, place in places
+            if place < len(result["itls"][i])]
+
+
+def figures(result, alone, options):
     late = options.streams
-    if result["outcomes"] != ["completed"] * (options.streams + 1):
-        raise EngineFailed(f"not all were answered: {result['errors']}")
+    for load, count in ((result, options.streams + 1), (alone, options.streams)):
+        if load["outcomes"] != ["completed"] * count:
+            raise EngineFailed(f"not all were answered: {load['errors']}")
     start = result["start_times"][late]
     first_token = start + result["ttfts"][late]
     decoding = max(result["start_times"][i] + result["ttfts"][i] for i in range(options.streams))
-    idle = gaps_between(result, options, decoding, start)
-    during = gaps_between(result, options, start, first_token)
+    idle = gaps_at(result, places_between(result, options, decoding, start))
+    places = list(places_between(result, options, start, first_token))
+    during, same_alone = gaps_at(result, places), gaps_at(alone, places)
     # A server that computes thousands of prompt tokens in one step has few gaps, and long ones.
     if len(idle) < 100 or len(during) < options.streams:
         raise EngineFailed(f"{len(idle)} gaps before the prompt and {len(during)} during it, "
                            f"wanted 100 and {options.streams}: use --after and --osl")
     tokens = sum(result["input_lens"]) + sum(result["output_lens"])
-    row = {"ttft_s": result["ttfts"][late], "tokens_per_s": tokens / result["duration"],
-           "duration_s": result["duration"], "gaps_idle": len(idle), "gaps_during": len(during)}
-    for name, gaps in (("idle", idle), ("during", during)):
+    row = {"prompt_tokens": result["input_lens"][late], "ttft_s": result["ttfts"][late],
+           "tokens_per_s": tokens / result["duration"], "duration_s": result["duration"],
+           "gaps_idle": len(idle), "gaps_during": len(during)}
+    for name, gaps in (("idle", idle), ("alone", same_alone), ("during", during)):
         for share in (0.5, 0.95, 0.99):
             row[f"{name}_p{100 * share:g}_ms"] = percentile(gaps, share)
         row[f"{name}_max_ms"] = max(gaps)
     row["p95_stretch"] = row["during_p95_ms"] / row["idle_p95_ms"]
+    row["p95_stretch_alone"] = row["during_p95_ms"] / row["alone_p95_ms"]
     return row
 
 
 def table(rows, servers):
-    names = ("gaps_during", "idle_p50_ms", "idle_p95_ms", "during_p50_ms", "during_p95_ms", "during_p99_ms",
-             "during_max_ms", "p95_stretch", "ttft_s", "tokens_per_s")
+    names = ("gaps_during", "idle_p50_ms", "idle_p95_ms", "alone_p95_ms", "during_p50_ms",
+             "during_p95_ms", "during_p99_ms", "during_max_ms", "p95_stretch", "p95_stretch_alone",
+             "prompt_tokens", "ttft_s", "tokens_per_s")
     yield f"| server | rounds | {' | '.join(names)} |"
     yield f"| --- | ---: | {' | '.join('---:' for _ in names)} |"
     for server in servers:
@@ -105,16 +118,15 @@ def main(arguments):
     report = {"environment": environment(), "arguments": arguments, "rows": []}
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        trace = str(Path(folder, "trace.jsonl"))
-        write_trace(trace, options)
-        load = ["--dataset-name", "trace", "--dataset-path", trace, "--arrivals", "trace",
-                *tokenizer_of(options)]
+        load, load_alone = (write_trace(Path(folder, f"trace{with_prompt:d}.jsonl"), options,
+                                        with_prompt) for with_prompt in (True, False))
         for round_idx in range(options.rounds):
             for server in turn_order(servers, round_idx):
                 try:
                     with Running(server, room) as running:
                         seed = ["--seed", str(round_idx + 1)]
-                        row = figures(running.load(options.quern, load + seed), options)
+                        row = figures(running.load(options.quern, load + seed),
+                                      running.load(options.quern, load_alone + seed), options)
                 except EngineFailed as failure:
                     say(f"round {round_idx + 1}: {server.name}: {failure}")
                     failed = True

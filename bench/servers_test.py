@@ -26,10 +26,10 @@ option = lambda name: args[args.index(name) + 1]
 if {broken!r}:
     sys.exit("no such model")
 if args[:2] == ["bench", "serve"]:
-    rows = 1
+    rows = 0
     if option("--dataset-name") == "trace":
         rows = sum(1 for _ in open(option("--dataset-path")))
-    count = rows if rows > 1 else int(option("--num-prompts"))
+    count = rows or int(option("--num-prompts"))
     slow = {slow}
     result = dict(
         completed=count, duration=20.0, output_throughput=100.0 / slow,
@@ -144,6 +144,7 @@ class ServeStallTest(WithFakes):
         self.assertAlmostEqual(row["idle_p95_ms"], 50)
         self.assertAlmostEqual(row["during_p50_ms"], 300)
         self.assertAlmostEqual(row["p95_stretch"], 6)
+        self.assertAlmostEqual(row["p95_stretch_alone"], 1)  # the fake knows no prompts
         self.assertEqual((row["gaps_idle"], row["gaps_during"]), (8 * 70, 8 * 16))
         self.assertAlmostEqual(row["tokens_per_s"], 9 * (16 + 200) / 20)
         self.assertIn("| quern | 1 |", text)
