@@ -71,9 +71,9 @@ def figures(result, alone, options):
     places = list(places_between(result, options, start, first_token))
     during, same_alone = gaps_at(result, places), gaps_at(alone, places)
     # A server that computes thousands of prompt tokens in one step has few gaps, and long ones.
-    if len(idle) < 100 or len(during) < options.streams:
-        raise EngineFailed(f"{len(idle)} gaps before the prompt and {len(during)} during it, "
-                           f"wanted 100 and {options.streams}: use --after and --osl")
+    if len(idle) < 100 or min(len(during), len(same_alone)) < options.streams:
+        raise EngineFailed(f"{len(idle)} gaps before the prompt and {len(during)} during it "
+                           f"({len(same_alone)} without it), wanted 100 and {options.streams}: use --after and --osl")
     tokens = sum(result["input_lens"]) + sum(result["output_lens"])
     row = {"prompt_tokens": result["input_lens"][late], "ttft_s": result["ttfts"][late],
            "tokens_per_s": tokens / result["duration"], "duration_s": result["duration"],

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -63,21 +62,6 @@ constexpr FieldShape special(std::string_view words, std::string_view schema) {
 }
 
 }  // namespace shape
-
-/// Where a value of the field's shape goes: a function for a row of a table of fields.
-#define QUERN_INTO(target)               \
-  [](const Json& value, auto& request) { \
-    put_value(value, request.target);    \
-    return true;                         \
-  }
-template <typename T>
-void put_value(const Json& value, T& target) {
-  target = value.get<T>();
-}
-template <typename T>
-void put_value(const Json& value, std::optional<T>& target) {
-  target = value.get<T>();
-}
 
 /// kBadInput: the field, what was found, what was wanted.
 Error bad_field(std::string_view name, std::string found, std::string wanted);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/numbers.h"
+#include "engine/field_into.h"
 
 namespace quern {
 

@@ -101,9 +101,9 @@ Result<std::vector<Segment>> Prompter::segments(const Json& messages,
   if (!template_) return template_.error();
   if (!special_tokens_) return special_tokens_.error();
   for (const auto& [name, value] : options.variables.items()) {
-    if (!template_->reads(name)) {
+    if (!template_->reads(name) || special_tokens_->contains(name)) {
       return bad_field("chat_template_kwargs", shown(Json(name)),
-                       "variables that the model's chat template reads");
+                       "variables that the model's chat template reads and nothing else sets");
     }
   }
   if (!options.tools.is_null() && !template_->reads("tools")) {

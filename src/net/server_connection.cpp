@@ -288,6 +288,7 @@ class Connection final : public ServerConnection,
     head_ = std::move(head);
     if (parser_->is_done()) return handle();
     state_ = State::kBody;
+    timed_out_ = false;
     read_deadline_ = in_ms(options().body_timeout_ms);
     chunk_.resize(kReadBytes);
     if (head_.header("expect") != nullptr) {

@@ -13,9 +13,10 @@
 namespace quern {
 
 /// The answer to one request of a generating route: one or several choices, streamed or whole. It
-/// is prepared on a task thread and lives on the loop's.
+/// is prepared on a task thread and lives on the loop's; what is long to write is written on a task
+/// thread again.
 ///
-///   start -> (task) read, template, tokenise -> submit -> events -> the last byte
+///   start -> (task) read, template, tokenise -> submit -> events -> (task) whole -> the last byte
 class Answer final : public std::enable_shared_from_this<Answer> {
  public:
   static void start(Service& service, Call call, ApiRoute route);
@@ -62,7 +63,8 @@ class Answer final : public std::enable_shared_from_this<Answer> {
   /// A chunk of these choices, and what else it has, by name.
   void write_chunk(Json choices, const Json& more);
   void finish_whole();
-  /// The answer that is no stream; all its choices have ended. On either thread.
+  /// The answer that is no stream; all its choices have ended. On either thread: while a task has
+  /// it, the loop only reads the choices.
   HttpResponse whole();
   void send(HttpResponse response);
   Json choice_logprobs(Choice& choice, std::span<const AnswerToken> tokens);

@@ -5,6 +5,7 @@
 
 #include "base/cat.h"
 #include "base/ensure.h"
+#include "engine/field_into.h"
 
 namespace quern {
 

@@ -30,9 +30,15 @@ class Stream(threading.Thread):
         super().__init__()
         self.server, self.seed = server, seed
         self.status, self.events, self.error = None, [], None
+        self.refused = False  # nobody listened any more
 
     def run(self):
         connection = self.server.connect(60)
+        try:
+            connection.connect()
+        except OSError as error:
+            self.error, self.refused = error, True
+            return
         try:
             connection.request("POST", "/v1/completions", json.dumps(
                 {"prompt": "Once upon a time", "max_tokens": 400, "ignore_eos": True,
@@ -52,8 +58,12 @@ class Stream(threading.Thread):
     def ended_well(self):
         if self.status == 503:
             return True  # it came when the server was stopping already
-        return self.status == 200 and bool(self.events) and (
-            self.events[-1] == "[DONE]" or "error" in json.loads(self.events[-1]))
+        if self.status != 200 or not self.events:
+            return False
+        try:
+            return self.events[-1] == "[DONE]" or "error" in json.loads(self.events[-1])
+        except ValueError:
+            return False  # cut inside an event
 
 
 def one_round(serving, how, rng):
@@ -78,8 +88,7 @@ def one_round(serving, how, rng):
         if ended != 0:
             yield f"exit status {ended}"
         for stream in streams:
-            refused = isinstance(stream.error, ConnectionError) and stream.status is None
-            if not refused and not stream.ended_well():
+            if not stream.refused and not stream.ended_well():
                 yield (f"a stream ended with status {stream.status}, {stream.events[-1:]}, "
                        f"{stream.error!r}")
 

@@ -63,10 +63,12 @@ def main():
         body = {"prompt": prompt, "max_tokens": 1}
         first, second = (server.post("/v1/completions", body)[1] for _ in range(2))
         other = {"prompt": prompt[::-1], "max_tokens": 60, "ignore_eos": True}
-        owner = threading.Thread(target=server.post, args=("/v1/completions", other))
+        statuses = []
+        owner = threading.Thread(
+            target=lambda: statuses.append(server.post("/v1/completions", other)[0]))
         generated = server.metrics()["quern_generation_tokens_total"]
         owner.start()
-        while server.metrics()["quern_generation_tokens_total"] == generated:
+        while owner.is_alive() and server.metrics()["quern_generation_tokens_total"] == generated:
             time.sleep(0.02)
         beside = server.post("/v1/completions", other | {"max_tokens": 1})[1]
         owner_runs = owner.is_alive()
@@ -77,6 +79,7 @@ def main():
     print(f"the same prompt of {CONTEXT}: first {cached(first)} cached, then {cached(second)}; "
           f"{cached(beside)} beside its owner, who was {'running' if owner_runs else 'done'}")
     holds = (most >= 10 * SLOTS and answered == options.sequences and owner_runs and
+             statuses == [200] and
              min(cached(second), cached(beside)) >= CONTEXT - BLOCK)
     return 0 if holds else 1
 

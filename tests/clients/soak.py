@@ -90,7 +90,8 @@ class Soak:
             try:
                 kind(rng)
                 self.count(kind.__name__)
-            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            except (OSError, http.client.HTTPException, ValueError, LookupError,
+                    TypeError) as error:
                 self.fault(f"{kind.__name__}: {error!r}")
             finally:
                 with self.lock:
@@ -250,13 +251,13 @@ def main():
         with Serving(options.quern, options.model, "--access-log", log, "--max-model-len", "512",
                      *options.serve_options.split()) as server:
             soak = Soak(server, bodies, texts, options.seed)
-            threads = [threading.Thread(target=soak.client, args=(i,))
+            threads = [threading.Thread(target=soak.client, args=(i,), daemon=True)
                        for i in range(options.clients)]
             for thread in threads:
                 thread.start()
             end = time.monotonic() + 60 * options.minutes
             descriptors = None
-            while time.monotonic() < end:
+            while time.monotonic() < end and server.process.poll() is None:
                 soak.running.set()
                 time.sleep(min(options.check_every, max(0.1, end - time.monotonic())))
                 held, open_now, resident = wait_until_idle(soak, server)
@@ -268,7 +269,8 @@ def main():
             soak.over = True
             soak.running.set()
             for thread in threads:
-                thread.join()
+                thread.join(timeout=120)
+            faults += ["a client waits without end" for thread in threads if thread.is_alive()]
         if server.status != 0:
             faults.append(f"the server ended with {server.status}")
         faults += soak.faults + list(check_log(log, soak.ids))

@@ -215,7 +215,8 @@ std::string run_table_row(const LoadResult& result, const Json& report,
   for (const Column& column : run_columns(result, report)) {
     const auto found =
         std::ranges::find(said, column.name, &std::pair<std::string, std::string>::first);
-    fields.push_back(field(found != said.end() ? Json(found->second) : column.value));
+    const bool is_free = column.value.is_null() || column.value == "";
+    fields.push_back(field(found != said.end() && is_free ? Json(found->second) : column.value));
   }
   return line(fields);
 }

@@ -16,8 +16,8 @@ std::string request_lines(const LoadResult& result);
 
 /// The names of a table's columns with a row for each run, the same in every version.
 std::string run_table_head();
-/// The row of one run. Columns by whose name something was said (`--metadata`) hold that, the
-/// others what is known here; what nobody knows is empty.
+/// The row of one run. What is not known here holds what was said by the column's name
+/// (`--metadata`), or is empty.
 std::string run_table_row(const LoadResult& result, const Json& report,
                           const std::vector<std::pair<std::string, std::string>>& said);
 

@@ -159,7 +159,11 @@ TEST(RunFiles, ARowHasWhatIsKnownAndNothingElse) {
     if (found == expected.end()) continue;
     EXPECT_EQ(row[i], found->second) << names[i];
   }
-  EXPECT_NE(run_table_row({}, report, {{"note", "a \"b\", c"}}).find(R"("a ""b"", c")"),
+  // What was measured is not to be said otherwise.
+  const Json invalid = {{"validity", {{"valid", false}, {"reasons", {"late"}}}}};
+  EXPECT_TRUE(
+      run_table_row({}, invalid, {{"valid", "true"}, {"note", "fine"}}).ends_with(",false,late\n"));
+  EXPECT_NE(run_table_row({}, Json::object(), {{"note", "a \"b\", c"}}).find(R"("a ""b"", c")"),
             std::string::npos);
 }
 
