@@ -167,12 +167,15 @@ std::vector<float> multiply_float(const KernelTable& kernels, Packed& weight,
   form.width = shape.width;
   std::vector<float> tiled(static_cast<size_t>(tokens * form.cols));
   std::vector<uint32_t> pairs(static_cast<size_t>(tokens * ((form.cols + 1) / 2)));
+  const int64_t some = tokens / 3;  // whoever fills may stop and begin within a tile
   if (in_pairs) {
-    kernels.fill_pairs(form, pairs.data(), x.data(), form.cols, 0, tokens);
+    kernels.fill_pairs(form, pairs.data(), x.data(), form.cols, 0, some);
+    kernels.fill_pairs(form, pairs.data(), x.data(), form.cols, some, tokens);
     form.pairs = pairs.data();
     return multiply(kernels.multiply_pairs, weight, form, shape.panels);
   }
-  kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, tokens);
+  kernels.fill_float(form, tiled.data(), x.data(), form.cols, 0, some);
+  kernels.fill_float(form, tiled.data(), x.data(), form.cols, some, tokens);
   form.f32 = tiled.data();
   return multiply(kernels.multiply_float[weight.layout.dtype().index()], weight, form,
                   shape.panels);
@@ -463,8 +466,9 @@ TEST_P(ProductsOfEveryLevel, FloatProductsAreOneFmaPerStepInOneLane) {
   for (const DType dtype : DType::all()) {
     const int64_t odd = dtype.block_values() == 1 ? 1 : 0;
     const int64_t block = std::max<int64_t>(32, dtype.block_values());
-    for (const auto& [rows, cols] :
-         {std::pair<int64_t, int64_t>{37, 3 * block + odd}, {65, 1056 / block * block - odd}}) {
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{37, 3 * block + odd},
+                                     {65, 1056 / block * block - odd},
+                                     {16, odd == 1 ? 1 : block}}) {
       Packed weight(dtype, rows, cols, 17);
       for (const int64_t tokens : kTokenCounts) {
         const std::vector<float> x = random_values(static_cast<size_t>(tokens * cols), 18);
@@ -490,29 +494,32 @@ TEST(Levels, Bf16PairsAreCloseAndTheSameAloneAndInCompany) {
   const auto isa = std::find(isas.begin(), isas.end(), Isa::kAvx512Bf16);
   if (isa == isas.end()) GTEST_SKIP() << "this CPU has no bf16 products";
   const KernelTable& kernels = kernel_table(*isa);
-  const int64_t rows = 37, cols = 97;
-  Packed weight(DType::of<BF16>(), rows, cols, 27);
-  const std::vector<float> x = random_values(static_cast<size_t>(70 * cols), 28);
-  std::vector<float> alone;
-  for (int64_t t = 0; t < 70; ++t) {
-    const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
-    const std::vector<float> out = multiply_float(kernels, weight, one, 1, true);
-    alone.insert(alone.end(), out.begin(), out.end());
-    for (int64_t r = 0; r < rows; ++r) {
-      double want = 0, size = 0;
-      for (int64_t k = 0; k < cols; ++k) {
-        const double term = static_cast<double>(weight.values[static_cast<size_t>(r * cols + k)]) *
-                            one[static_cast<size_t>(k)];
-        want += term;
-        size += std::abs(term);
+  const int64_t rows = 37;
+  for (const int64_t cols : {1, 6, 97, 1057}) {  // the last has more than two slices
+    Packed weight(DType::of<BF16>(), rows, cols, 27);
+    const std::vector<float> x = random_values(static_cast<size_t>(70 * cols), 28);
+    std::vector<float> alone;
+    for (int64_t t = 0; t < 70; ++t) {
+      const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+      const std::vector<float> out = multiply_float(kernels, weight, one, 1, true);
+      alone.insert(alone.end(), out.begin(), out.end());
+      for (int64_t r = 0; r < rows; ++r) {
+        double want = 0, size = 0;
+        for (int64_t k = 0; k < cols; ++k) {
+          const double term =
+              static_cast<double>(weight.values[static_cast<size_t>(r * cols + k)]) *
+              one[static_cast<size_t>(k)];
+          want += term;
+          size += std::abs(term);
+        }
+        EXPECT_NEAR(out[static_cast<size_t>(r)], want, size / 256);
       }
-      EXPECT_NEAR(out[static_cast<size_t>(r)], want, size / 256);
     }
-  }
-  for (const int64_t tokens : kTokenCounts) {
-    const std::vector<float> some(x.begin(), x.begin() + tokens * cols);
-    expect_same_bits(multiply_float(kernels, weight, some, tokens, true),
-                     {alone.begin(), alone.begin() + tokens * rows}, cat(tokens, " tokens"));
+    for (const int64_t tokens : kTokenCounts) {
+      const std::vector<float> some(x.begin(), x.begin() + tokens * cols);
+      expect_same_bits(multiply_float(kernels, weight, some, tokens, true),
+                       {alone.begin(), alone.begin() + tokens * rows}, cat(tokens, " tokens"));
+    }
   }
 }
 

@@ -37,7 +37,9 @@ inline TileShape float_shape(int64_t tokens) {
   return {width, panels_of_call(tokens, float_tile_panels(width), kFloatPanelsOfCall)};
 }
 
-/// Bytes read ahead of the steps being multiplied in a pass for one token.
+/// Up to so many tokens pass once over whole panels, and memory is all that they wait for: the
+/// lines are read so many bytes ahead of the steps being multiplied.
+constexpr int64_t kStreamTokens = 4;
 constexpr int64_t kFloatAheadBytes = 4096;
 
 /// What a tile does with two steps k, k + 1 of a float panel.
@@ -68,10 +70,15 @@ struct WidenedSlice : F32Panel {  // just made of a panel of another type, so in
   static constexpr bool kInMemory = false;
 };
 
+/// Pairs of steps of a tile of several tokens after which some more of the next slice is read
+/// ahead.
+constexpr int64_t kAheadPairs = 4;
+constexpr int64_t ahead_portions(int64_t pairs) { return (pairs + kAheadPairs - 1) / kAheadPairs; }
+
 /// sums[n][m] (+)= panels over steps [begin, end), begin even; `panels` [MR] begin there.
 template <typename Panel, int MR, int NR>
 void float_tile(const MultiplyArgs& args, const std::byte* const* panels, int64_t begin,
-                int64_t end, const float* x, float* sums) {
+                int64_t end, const float* x, SliceAhead& ahead, float* sums) {
   F acc[MR][NR];
   QUERN_UNROLL
   for (int n = 0; n < NR; ++n) {
@@ -84,20 +91,20 @@ void float_tile(const MultiplyArgs& args, const std::byte* const* panels, int64_
   QUERN_UNROLL
   for (int m = 0; m < MR; ++m) p[m] = panels[m];
   x += begin * NR;
-  // A pass for one token streams from memory: where the panel ends, reading ahead goes on in the
-  // panel that comes next.
+  // Where the panel ends, reading ahead goes on in the panel that comes next.
   const int64_t last_ahead = args.x->cols - kFloatAheadBytes / Panel::kPairBytes * 2;
   for (int64_t k = begin; k + 2 <= end; k += 2, x += 2 * NR) {
+    if (NR > kStreamTokens && Panel::kInMemory && k / 2 % kAheadPairs == 0) ahead.read_some();
     F w[MR];
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
       w[m] = Panel::first(p[m]);
-      if constexpr (NR == 1 && Panel::kInMemory) {
-        const std::byte* ahead =
+      if constexpr (NR <= kStreamTokens && Panel::kInMemory) {
+        const std::byte* next =
             k < last_ahead ? p[m] + kFloatAheadBytes
                            : args.next_panels[m] + (k - last_ahead) / 2 * Panel::kPairBytes;
         for (int64_t line = 0; line < Panel::kPairBytes; line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(next + line), _MM_HINT_T0);
         }
       }
     }
@@ -136,17 +143,17 @@ void float_tile(const MultiplyArgs& args, const std::byte* const* panels, int64_
 template <typename Panel, int MR, int... NR>
 inline void float_tile_of_width(int64_t width, const MultiplyArgs& args,
                                 const std::byte* const* panels, int64_t begin, int64_t end,
-                                const float* x, float* sums) {
+                                const float* x, SliceAhead& ahead, float* sums) {
   using Tile = void (*)(const MultiplyArgs&, const std::byte* const*, int64_t, int64_t,
-                        const float*, float*);
+                        const float*, SliceAhead&, float*);
   static constexpr Tile kTiles[] = {float_tile<Panel, MR, NR>...};
-  kTiles[width - 1](args, panels, begin, end, x, sums);
+  kTiles[width - 1](args, panels, begin, end, x, ahead, sums);
 }
 
 /// One pass of all tokens over steps [begin, end) of one, two or four panels.
 template <typename Panel>
 void multiply_steps(const MultiplyArgs& args, const std::byte* const* panels, int64_t begin,
-                    int64_t end) {
+                    int64_t end, SliceAhead& ahead) {
   const RowForm& x = *args.x;
   for (int64_t t = 0; t < x.tokens; t += x.width) {
     const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;
@@ -154,21 +161,22 @@ void multiply_steps(const MultiplyArgs& args, const std::byte* const* panels, in
     float* sums = args.sums + t * args.sums_stride;
 #if defined(__AVX512F__)
     if (args.num_panels == 1) {
-      float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panels,
-                                                                           begin, end, tile, sums);
+      float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(
+          width, args, panels, begin, end, tile, ahead, sums);
     } else if (args.num_panels == 2) {
-      float_tile_of_width<Panel, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(width, args, panels,
-                                                                           begin, end, tile, sums);
+      float_tile_of_width<Panel, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(
+          width, args, panels, begin, end, tile, ahead, sums);
     } else {
-      float_tile_of_width<Panel, 4, 1, 2, 3, 4>(width, args, panels, begin, end, tile, sums);
+      float_tile_of_width<Panel, 4, 1, 2, 3, 4>(width, args, panels, begin, end, tile, ahead, sums);
     }
 #else
     if (args.num_panels == 1) {
-      float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, tile, sums);
+      float_tile_of_width<Panel, 1, 1, 2, 3, 4, 5, 6>(width, args, panels, begin, end, tile, ahead,
+                                                      sums);
     } else if (args.num_panels == 2) {
-      float_tile_of_width<Panel, 2, 1, 2>(width, args, panels, begin, end, tile, sums);
+      float_tile_of_width<Panel, 2, 1, 2>(width, args, panels, begin, end, tile, ahead, sums);
     } else {
-      float_tile_of_width<Panel, 4, 1>(width, args, panels, begin, end, tile, sums);
+      float_tile_of_width<Panel, 4, 1>(width, args, panels, begin, end, tile, ahead, sums);
     }
 #endif
   }
@@ -179,19 +187,23 @@ void multiply_steps(const MultiplyArgs& args, const std::byte* const* panels, in
 template <typename Panel>
 void multiply_float(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
+  const int64_t slice = x.tokens <= kStreamTokens ? x.cols : 8192 / Panel::kPairBytes * 2;
+  const int64_t tiles = (x.tokens + x.width - 1) / x.width;
   const Slicing cut = {.steps = x.cols,
-                       .slice = x.width == 1 ? x.cols : 8192 / Panel::kPairBytes * 2,
+                       .slice = slice,
                        .step_bytes = Panel::kPairBytes / 2,
-                       .together = float_tile_panels(x.width)};
-  for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {
-    without_threes(all, [&](const MultiplyArgs& some) {
-      const std::byte* panels[kFloatPanels];
-      for (int m = 0; m < some.num_panels; ++m) {
-        panels[m] = some.panels[m] + begin / 2 * Panel::kPairBytes;
-      }
-      multiply_steps<Panel>(some, panels, begin, end);
-    });
-  });
+                       .together = float_tile_panels(x.width),
+                       .portions = tiles * ahead_portions((slice + 1) / 2)};
+  for_slices(args, cut,
+             [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead& ahead) {
+               without_threes(all, [&](const MultiplyArgs& some) {
+                 const std::byte* panels[kFloatPanels];
+                 for (int m = 0; m < some.num_panels; ++m) {
+                   panels[m] = some.panels[m] + begin / 2 * Panel::kPairBytes;
+                 }
+                 multiply_steps<Panel>(some, panels, begin, end, ahead);
+               });
+             });
 }
 
 /// Four quants of each row, less `zero` and times `scale`.
@@ -256,17 +268,18 @@ void multiply_widened(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   constexpr int64_t kSteps = 64;  // with four panels 16 KiB
   const Slicing cut = {.steps = x.cols, .slice = kSteps, .together = float_tile_panels(x.width)};
-  for_slices(args, cut, [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead&) {
-    without_threes(all, [&](const MultiplyArgs& some) {
-      alignas(64) float widened[kFloatPanels][kSteps * kLanes];
-      const std::byte* panels[kFloatPanels];
-      for (int m = 0; m < some.num_panels; ++m) {
-        Widen<Panel>::fill(some.panels[m], x.cols, begin, end, widened[m]);
-        panels[m] = reinterpret_cast<const std::byte*>(widened[m]);
-      }
-      multiply_steps<WidenedSlice>(some, panels, begin, end);
-    });
-  });
+  for_slices(args, cut,
+             [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead& ahead) {
+               without_threes(all, [&](const MultiplyArgs& some) {
+                 alignas(64) float widened[kFloatPanels][kSteps * kLanes];
+                 const std::byte* panels[kFloatPanels];
+                 for (int m = 0; m < some.num_panels; ++m) {
+                   Widen<Panel>::fill(some.panels[m], x.cols, begin, end, widened[m]);
+                   panels[m] = reinterpret_cast<const std::byte*>(widened[m]);
+                 }
+                 multiply_steps<WidenedSlice>(some, panels, begin, end, ahead);
+               });
+             });
 }
 
 /// How a type without blocks is multiplied.

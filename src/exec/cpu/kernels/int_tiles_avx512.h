@@ -304,12 +304,10 @@ void int_tile(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int
   }
 }
 
-/// A few tokens pass over the panels once, read as they are packed: the fewer, the more panels at
-/// once. More come in tiles of up to 6 over two unpacked panels. Sums and operands fit 32
-/// registers.
+/// A few tokens pass once over two panels, or one, read as they are packed. More come in tiles of
+/// up to 6 over two unpacked panels. Sums and operands fit 32 registers.
 inline TileShape int8_shape(int64_t tokens) {
-  if (tokens <= 2) return {static_cast<int>(tokens < 1 ? 1 : tokens), 4};
-  if (tokens <= 6) return {static_cast<int>(tokens), 2};
+  if (tokens <= 6) return {static_cast<int>(tokens < 1 ? 1 : tokens), 2};
   if (tokens <= Dot::kMostTokens) return {static_cast<int>(tokens), 1};
   const int64_t tiles = (tokens + 5) / 6;
   return {static_cast<int>((tokens + tiles - 1) / tiles), panels_of_call(tokens, 2)};
@@ -317,9 +315,7 @@ inline TileShape int8_shape(int64_t tokens) {
 
 /// The widest tile over MR panels at once.
 template <typename Source, int MR>
-constexpr int kWidest = MR == 4                          ? 2
-                        : MR == 1 && !Source::kManyTiles ? Dot::kMostTokens
-                                                         : 6;
+constexpr int kWidest = MR == 1 && !Source::kManyTiles ? Dot::kMostTokens : 6;
 
 /// All tokens over blocks [begin, end) of MR panels.
 template <typename Source, int MR>
@@ -340,21 +336,18 @@ template <typename Source>
 void multiply_slice(const MultiplyArgs& args, const Blocks* panels, int64_t begin, int64_t end,
                     SliceAhead* ahead) {
   if (args.num_panels == 1) return multiply_slice<Source, 1>(args, panels, begin, end, ahead);
-  if (args.num_panels == 2) return multiply_slice<Source, 2>(args, panels, begin, end, ahead);
-  if constexpr (!Source::kManyTiles) multiply_slice<Source, 4>(args, panels, begin, end, ahead);
+  multiply_slice<Source, 2>(args, panels, begin, end, ahead);
 }
 
-/// One tile of tokens over four, two or one panels as they are packed.
+/// One tile of tokens over one or two panels as they are packed.
 template <typename Panel>
 void multiply_packed(const MultiplyArgs& args) {
   const int64_t blocks = args.x->cols / 32;
-  without_threes(args, [&](const MultiplyArgs& some) {
-    Blocks panels[4];
-    for (int m = 0; m < some.num_panels; ++m) {
-      panels[m] = {some.panels[m], some.panels[m] + blocks * Panel::kQuantBytes, 0};
-    }
-    multiply_slice<AsPacked<Panel>>(some, panels, 0, blocks, nullptr);
-  });
+  Blocks panels[2];
+  for (int m = 0; m < args.num_panels; ++m) {
+    panels[m] = {args.panels[m], args.panels[m] + blocks * Panel::kQuantBytes, 0};
+  }
+  multiply_slice<AsPacked<Panel>>(args, panels, 0, blocks, nullptr);
 }
 
 /// All tokens times the panels of `args`. Many tokens: blocks are cut so that the panels' slice

@@ -161,14 +161,40 @@ inline TilePlace tile_place(const RowForm& form, int64_t token, int64_t steps) {
   return {begin * steps + (token - begin), rest < form.width ? rest : form.width};
 }
 
+/// Calls body(from, count, to, distance) for 16 values at a time (count at a row's end) of the
+/// tokens [begin, end), which go to steps of a tiled form: value k of the 16 belongs to step
+/// k / kValuesPerStep behind `to`, steps being `distance` apart. The tokens of a tile take turns,
+/// because they fill the same lines, with runs that memory is read in well.
+template <int kValuesPerStep, typename Body>
+inline __attribute__((always_inline)) void for_tiled_values(const RowForm& form, const float* x,
+                                                            int64_t stride, int64_t begin,
+                                                            int64_t end, const Body& body) {
+  constexpr int64_t kRun = 128;
+  const int64_t steps = (form.cols + kValuesPerStep - 1) / kValuesPerStep;
+  while (begin < end) {
+    const TilePlace place = tile_place(form, begin, steps);
+    const int64_t rest = form.width - begin % form.width;
+    const int64_t tokens = rest < end - begin ? rest : end - begin;
+    for (int64_t run = 0; run < form.cols; run += kRun) {
+      const int64_t values = form.cols - run < kRun ? form.cols - run : kRun;
+      for (int64_t t = 0; t < tokens; ++t) {
+        for_lanes(values, [&](int64_t i, int64_t count) {
+          const int64_t k = run + i;
+          body(x + (begin + t) * stride + k, count,
+               place.first + t + k / kValuesPerStep * place.step, place.step);
+        });
+      }
+    }
+    begin += tokens;
+  }
+}
+
 void fill_float(const RowForm& form, float* out, const float* x, int64_t stride, int64_t begin,
                 int64_t end) {
-  for (int64_t t = begin; t < end; ++t) {
-    const TilePlace place = tile_place(form, t, form.cols);
-    const float* row = x + t * stride;
-    float* to = out + place.first;
-    for (int64_t k = 0; k < form.cols; ++k, to += place.step) *to = row[k];
-  }
+  for_tiled_values<1>(form, x, stride, begin, end,
+                      [&](const float* from, int64_t count, int64_t to, int64_t distance) {
+                        for (int64_t i = 0; i < count; ++i) out[to + i * distance] = from[i];
+                      });
 }
 
 /// Per block of 32: amax; scale = amax / 127; q = round to nearest even of x * (127 / amax). A
@@ -241,20 +267,13 @@ void fill_int8_rows(const RowForm& form, const float* x, int64_t stride, int64_t
 /// Rounds to bf16 and joins neighbours; an odd last value is joined with 0.
 void fill_pairs(const RowForm& form, uint32_t* out, const float* x, int64_t stride, int64_t begin,
                 int64_t end) {
-  const int64_t pairs = (form.cols + 1) / 2;
-  for (int64_t t = begin; t < end; ++t) {
-    const TilePlace place = tile_place(form, t, pairs);
-    const float* row = x + t * stride;
-    for (int64_t k = 0; k < form.cols; k += kLanes) {
-      const int64_t count = form.cols - k < kLanes ? form.cols - k : kLanes;
-      alignas(64) uint16_t rounded[kLanes];
-      store_bf16(rounded, load_some(row + k, count));
-      for (int64_t i = 0; i < count; i += 2) {
-        out[place.first + (k + i) / 2 * place.step] =
-            static_cast<uint32_t>(rounded[i]) | static_cast<uint32_t>(rounded[i + 1]) << 16;
-      }
-    }
-  }
+  for_tiled_values<2>(form, x, stride, begin, end,
+                      [&](const float* from, int64_t count, int64_t to, int64_t distance) {
+                        alignas(64) uint32_t pairs[kLanes / 2];
+                        store_low_halves(reinterpret_cast<uint16_t*>(pairs),
+                                         to_bf16_bits(load_some(from, count)));
+                        for (int64_t i = 0; 2 * i < count; ++i) out[to + i * distance] = pairs[i];
+                      });
 }
 
 // --- results ---
