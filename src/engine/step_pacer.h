@@ -49,9 +49,9 @@ struct StepPacerOptions {
 /// their depth; but each bound is answered by a measurement at that bound, so it settles where the
 /// bound is met.
 ///
-/// The bound is for a few prompts beside many answers. Where more prompts wait than answers are
-/// being written, the time they may take grows with their number: keeping the pace of few would
-/// cost many.
+/// The bound is for a prompt alone. What the prompts behind it take, those who decode lose in any
+/// case, now or later; how soon each of them is answered is what can be chosen. So they stretch the
+/// step, the more the fewer answers are being written.
 ///
 /// Where prompts follow each other without a pause no step is without prompt tokens, and contexts
 /// grow meanwhile: then now and then a step is given none, to measure anew. Otherwise a step may

@@ -141,15 +141,18 @@ TEST(StepPacer, PromptsGetDoneThoughTheBoundHasNoRoom) {
   EXPECT_LE(seen.steps, 800 / StepPacer::kFloor + 12);
 }
 
-TEST(StepPacer, AQueueOfPromptsOutweighsFewAnswers) {
+TEST(StepPacer, PromptsBehindTheFirstOutweighFewAnswers) {
   StepPacer pacer = pacer_of();
   Machine machine;
   decode(pacer, machine, 8, 100, 20);
   prefill(pacer, machine, 8, 120, 4'000);
   decode(pacer, machine, 8, 300, 3);
-  const int64_t few = pacer.budget(8, 8);
-  EXPECT_EQ(few, pacer.budget(8, 1));
-  EXPECT_GT(pacer.budget(8, 24), few * 3 / 2);
+  const int64_t alone = pacer.budget(8, 1);
+  EXPECT_LT(2 * alone, kMost);
+  EXPECT_NEAR(static_cast<double>(pacer.budget(8, 2)), 2.0 * static_cast<double>(alone), 2.0);
+  EXPECT_GT(pacer.budget(8, 9), pacer.budget(8, 2));
+  decode(pacer, machine, 32, 300, 3);
+  EXPECT_EQ(pacer.budget(32, 3), pacer.budget(32, 1));
 }
 
 TEST(StepPacer, SmallPromptsDoNotTeachThatLargeOnesAreDear) {
