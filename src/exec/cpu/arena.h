@@ -2,11 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <utility>
 
-#include "base/file.h"
 #include "base/result.h"
 
 namespace quern::cpu {
@@ -18,18 +16,12 @@ class Arena {
   /// kDoesNotFit, naming `purpose`, where the kernel refuses.
   static Result<Arena> reserve(int64_t bytes, std::string_view purpose);
 
-  /// The bytes of a file from `offset`, a whole page, to its end: to be read only.
-  static Arena of_file(MappedFile file, int64_t offset);
-
   Arena() = default;
   Arena(Arena&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)),
-        bytes_(std::exchange(other.bytes_, 0)),
-        file_(std::exchange(other.file_, std::nullopt)) {}
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Arena& operator=(Arena&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
-    std::swap(file_, other.file_);
     return *this;
   }
   ~Arena();
@@ -43,7 +35,6 @@ class Arena {
  private:
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
-  std::optional<MappedFile> file_;  // that data_ points into
 };
 
 /// Hands out places in an arena to come, one after the other, each on a 64-byte line: the same

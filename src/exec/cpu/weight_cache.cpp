@@ -144,12 +144,18 @@ Result<std::optional<Arena>> WeightCache::open(ThreadPool& pool) const {
   ASSIGN_OR_RETURN(
       const std::span<const std::byte> sums,
       check_header(bytes.first(std::min(before, bytes.size())), bytes.size(), key_, arena_bytes_));
-  const std::span<const std::byte> arena = bytes.subspan(before);
-  opened->will_read(before, arena.size());
+  const std::span<const std::byte> stored = bytes.subspan(before);
+  opened->will_read(before, stored.size());
+  // Copied into large pages, not used where it is mapped: that would start a little sooner and be
+  // slower with every step (docs/PERFORMANCE.md).
+  ASSIGN_OR_RETURN(Arena arena, Arena::reserve(arena_bytes_, "weights"));
   std::atomic<bool> whole = true;
   pool.parallel_for(num_chunks(arena_bytes_), [&](int64_t chunk, int) {
-    const uint64_t expected = number_at(sums, 8 * static_cast<size_t>(chunk));
-    if (xxh64(chunk_of(arena, chunk)) != expected) whole = false;
+    const std::span<const std::byte> part = chunk_of(stored, chunk);
+    const uint64_t place = static_cast<uint64_t>(chunk) * kChunk;
+    if (xxh64(part) != number_at(sums, 8 * static_cast<size_t>(chunk))) whole = false;
+    std::memcpy(arena.at(static_cast<int64_t>(place)), part.data(), part.size());
+    opened->drop(before + place, part.size());
   });
   if (!whole) {
     return Error{.code = ErrorCode::kBadFile, .message = "has a damaged part"};
@@ -157,7 +163,7 @@ Result<std::optional<Arena>> WeightCache::open(ThreadPool& pool) const {
   // Used now: the oldest go first.
   std::error_code ignored;
   std::filesystem::last_write_time(path(), std::filesystem::file_time_type::clock::now(), ignored);
-  return std::optional<Arena>(Arena::of_file(*std::move(opened), static_cast<int64_t>(before)));
+  return std::optional<Arena>(std::move(arena));
 }
 
 std::optional<Arena> WeightCache::find(ThreadPool& pool) const {

@@ -15,7 +15,7 @@
 namespace quern::cpu {
 
 /// Packed weights on disk: the arena of weights as a file, which the next start of the same model
-/// maps instead of packing anew. A file is found by its key alone and trusted only when its
+/// reads instead of packing anew. A file is found by its key alone and trusted only when its
 /// checksums hold; whatever is wrong with one, weights are packed as if it were not there.
 ///
 ///   8 bytes  "QuernWts"
@@ -40,7 +40,7 @@ class WeightCache {
   static uint64_t key_of(const Program& program, const WeightTypes& types,
                          const WeightSource& source, const Plan& plan);
 
-  /// The arena, mapped, its checksums compared. Nothing where there is none, or a damaged one
+  /// The arena, its checksums compared. Nothing where there is none, or a damaged one
   /// (which is said in a warning).
   std::optional<Arena> find(ThreadPool& pool) const;
   /// Keeps `arena`. Older files go where they would take more than half of the room that there is

@@ -17,7 +17,7 @@ class Weights {
  public:
   /// Streams every weight through a few rows of scratch per thread, the largest file tensors first
   /// and each released at once, so that file pages and packed copy are never both whole in memory.
-  /// Or maps what an earlier load kept in options.weight_cache, and keeps there what it packs.
+  /// Or reads what an earlier load kept in options.weight_cache, and keeps there what it packs.
   static Result<Weights> load(const Program& program, const WeightTypes& types,
                               const WeightSource& source, const Plan& plan, ThreadPool& pool,
                               const ExecOptions& options);
