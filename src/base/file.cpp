@@ -113,12 +113,40 @@ void MappedFile::drop(uint64_t offset, uint64_t size) const {
   if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
-void MappedFile::will_read(uint64_t offset, uint64_t size) const {
-  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t begin = offset / page * page;
-  if (size > 0) {
-    ::madvise(const_cast<std::byte*>(data_) + begin, offset + size - begin, MADV_WILLNEED);
+Result<OpenFile> OpenFile::open(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const OpenedFile file, open_regular(path));
+  return OpenFile(path, file.fd, file.size);
+}
+
+OpenFile::OpenFile(OpenFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+
+OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+OpenFile::~OpenFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<void> OpenFile::read_at(uint64_t offset, std::span<std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const ssize_t got = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error(path_, "read", errno);
+    if (got == 0) {
+      return Error{.code = ErrorCode::kBadFile,
+                   .message = cat(path_.string(), ": ends at ", offset, ", ", bytes.size(),
+                                  " bytes too soon"),
+                   .what = path_.string()};
+    }
+    offset += static_cast<uint64_t>(got);
+    bytes = bytes.subspan(static_cast<size_t>(got));
   }
+  return {};
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {

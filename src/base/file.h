@@ -30,8 +30,6 @@ class MappedFile {
   /// Tells the kernel that [offset, offset + size) will not be read again, so that its pages stop
   /// counting as resident. Reading them later is still right, only slow.
   void drop(uint64_t offset, uint64_t size) const;
-  /// Asks for the whole range to be read ahead.
-  void will_read(uint64_t offset, uint64_t size) const;
 
  private:
   MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int64_t modified_ns)
@@ -41,6 +39,30 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   int64_t modified_ns_ = 0;
+};
+
+/// A regular file that is read at places, by any number of threads at once.
+class OpenFile {
+ public:
+  /// As MappedFile::open().
+  static Result<OpenFile> open(const std::filesystem::path& path);
+
+  OpenFile(OpenFile&& other) noexcept;
+  OpenFile& operator=(OpenFile&& other) noexcept;
+  ~OpenFile();
+
+  /// When it was opened.
+  uint64_t size() const { return size_; }
+  /// Fills `bytes` from `offset`; kBadFile where the file ends before.
+  Result<void> read_at(uint64_t offset, std::span<std::byte> bytes) const;
+
+ private:
+  OpenFile(std::filesystem::path path, int fd, uint64_t size)
+      : path_(std::move(path)), fd_(fd), size_(size) {}
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
 };
 
 /// The whole of a regular file; fails with kBadFile where it is larger than `max_bytes`.

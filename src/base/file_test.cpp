@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <span>
+
 #include "base/byte_reader.h"
 #include "base/numbers.h"
 
@@ -49,6 +51,21 @@ TEST(File, DroppedPagesReadTheSameAgain) {
   const MappedFile mapped = *MappedFile::open(file.path());
   mapped.drop(0, content.size());
   EXPECT_EQ(static_cast<char>(mapped.bytes()[99'999]), 'q');
+}
+
+TEST(File, IsReadAtPlacesAndNotBeyondItsEnd) {
+  const TemporaryFile file("hello, quern");
+  const auto opened = OpenFile::open(file.path());
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->size(), 12u);
+  std::string word(5, ' ');
+  ASSERT_TRUE(opened->read_at(7, std::as_writable_bytes(std::span(word))));
+  EXPECT_EQ(word, "quern");
+  const auto beyond = opened->read_at(8, std::as_writable_bytes(std::span(word)));
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().code, ErrorCode::kBadFile);
+  EXPECT_NE(beyond.error().message.find("1 bytes too soon"), std::string::npos);
+  EXPECT_EQ(OpenFile::open("/tmp").error().code, ErrorCode::kBadFile);
 }
 
 TEST(File, WritingIntoAMissingFolderFailsAndLeavesNothing) {

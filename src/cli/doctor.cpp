@@ -59,7 +59,7 @@ Check check_huge_pages() {
   if (mode.empty()) return {"huge_pages", "warn", "not known to this kernel", ""};
   if (mode.find("[never]") != std::string::npos) {
     return {"huge_pages", "warn", mode,
-            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled gives 2 to 11 % of decode "
+            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled gives 2 to 8 % of decode "
             "speed"};
   }
   return {"huge_pages", "ok", mode, ""};

@@ -158,7 +158,7 @@ constexpr Flag kFlags[] = {
      "of the blocks that prefixes of one key (and cache_salt) may hold (default 1)"},
     {"--max-step-stretch", "", kValue, kCommand, "X",
      "a step with prompt tokens takes at most about X times one without, longer where several "
-     "prompts wait (default 1.4; 0: no bound)"},
+     "prompts wait (default 1.35; 0: no bound)"},
     {"--access-log", "", kValue, kCommand, "FILE|-", "a JSON line for each answer"},
     {"--metrics", "", kSwitch, kCommand, "", "/metrics, which is always there"},
     {"--slots", "", kSwitch, kCommand, "", "/slots, which is always there"},

@@ -73,7 +73,7 @@ Result<int> run_serve(const Arguments& given) {
   ASSIGN_OR_RETURN(ServerOptions server_options, read_server_flags(arguments));
   ASSIGN_OR_RETURN(RunOptions options, read_load_flags(arguments));
   ASSIGN_OR_RETURN(const auto stretch, arguments.number("--max-step-stretch", 0, 1000));
-  options.max_step_stretch = stretch.value_or(1.4);
+  options.max_step_stretch = stretch.value_or(1.35);
   ASSIGN_OR_RETURN(const auto drain_s, arguments.integer("--drain-timeout", 0, 86'400));
   const int64_t drain_timeout_ms = drain_s.value_or(30) * 1000;
   // Strangers choose what is cached: they must not be able to choose what its hashes are.

@@ -33,8 +33,9 @@ struct EngineOptions {
   bool prefix_caching = true;
   bool no_kv_cache = false;  // each token computes its whole prefix anew; the ladder's baseline
   bool static_scheduling = false;
-  /// A step with prompt tokens takes at most about so many times what it would without them, so
-  /// that who decodes keeps his pace (StepPacer); 0: as many prompt tokens as fit.
+  /// A step with tokens of one prompt takes at most about so many times what it would without, so
+  /// that who decodes keeps his pace; several prompts make it longer (StepPacer). 0: as many prompt
+  /// tokens as fit.
   double max_step_stretch = 0;
   std::vector<int32_t> eos_token_ids = {};
   int64_t max_live_requests = INT64_MAX;  // accepted and not finished

@@ -8,9 +8,8 @@ namespace {
 /// a step too long is worse than one too short.
 constexpr double kCostShare = 0.6;
 
-/// The pace of so many answers is given up for each prompt behind the first. Measured with 4 to 32
-/// users who all come at once: with 8 the last of 32 wait a third longer, without a limit the gaps
-/// between tokens are three times as long.
+/// How many answers' pace each prompt behind the first outweighs: "A burst is let in" in
+/// docs/PERFORMANCE.md.
 constexpr int64_t kAnswersPerPrompt = 16;
 
 /// Steps after which a measurement no longer counts as one of the present contexts, and the least

@@ -22,7 +22,7 @@ Result<Arena> Arena::reserve(int64_t bytes, std::string_view purpose) {
                      " bytes of memory; lower the context, the sequences or the batch, or choose "
                      "smaller types")};
   }
-  // Large pages spare address translations: 2 to 11 % of decode speed. Only advice.
+  // Large pages spare address translations: 2 to 8 % of decode speed. Only advice.
   if (size >= kLargePage) (void)madvise(mapped, size, MADV_HUGEPAGE);
   // Weights, keys and values are read by all threads, wherever they run.
   if (const std::vector<int> nodes = memory_nodes(); nodes.size() > 1) {

@@ -54,7 +54,7 @@ struct RowForm {
 
 struct MultiplyArgs {
   const std::byte* panels[kMaxPanels];
-  /// Where the same panels of the next call begin, for prefetching; nullptr where there is none.
+  /// Where the panels that come next in the same matrix begin, or the last one, for prefetching.
   const std::byte* next_panels[kMaxPanels];
   int num_panels = 0;
   const RowForm* x = nullptr;

@@ -1,7 +1,6 @@
 #include "exec/cpu/weight_cache.h"
 
 #include <signal.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -30,7 +29,8 @@ int64_t num_chunks(int64_t arena_bytes) {
   return (arena_bytes + kSize - 1) / kSize;
 }
 
-std::span<const std::byte> chunk_of(std::span<const std::byte> arena, int64_t chunk) {
+template <typename Byte>
+std::span<Byte> chunk_of(std::span<Byte> arena, int64_t chunk) {
   const auto begin = static_cast<size_t>(chunk) * WeightCache::kChunk;
   return arena.subspan(begin, std::min<size_t>(WeightCache::kChunk, arena.size() - begin));
 }
@@ -133,29 +133,24 @@ Result<std::span<const std::byte>> WeightCache::check_header(std::span<const std
   return header.subspan(24, sums);
 }
 
-Result<std::optional<Arena>> WeightCache::open(ThreadPool& pool) const {
-  Result<MappedFile> opened = MappedFile::open(path());
-  if (!opened) {
-    if (opened.error().code == ErrorCode::kNotFound) return std::optional<Arena>();
-    return std::move(opened).error();
+Result<bool> WeightCache::read(const Arena& arena, ThreadPool& pool) const {
+  Result<OpenFile> file = OpenFile::open(path());
+  if (!file) {
+    if (file.error().code == ErrorCode::kNotFound) return false;
+    return std::move(file).error();
   }
-  const std::span<const std::byte> bytes = opened->bytes();
-  const auto before = static_cast<size_t>(header_bytes(arena_bytes_));
-  ASSIGN_OR_RETURN(
-      const std::span<const std::byte> sums,
-      check_header(bytes.first(std::min(before, bytes.size())), bytes.size(), key_, arena_bytes_));
-  const std::span<const std::byte> stored = bytes.subspan(before);
-  opened->will_read(before, stored.size());
-  // Copied into large pages, not used where it is mapped: that would start a little sooner and be
-  // slower with every step (docs/PERFORMANCE.md).
-  ASSIGN_OR_RETURN(Arena arena, Arena::reserve(arena_bytes_, "weights"));
+  const auto before = static_cast<uint64_t>(header_bytes(arena_bytes_));
+  std::vector<std::byte> header(std::min(before, file->size()));
+  RETURN_IF_ERROR(file->read_at(0, header));
+  ASSIGN_OR_RETURN(const std::span<const std::byte> sums,
+                   check_header(header, file->size(), key_, arena_bytes_));
+  const std::span<std::byte> bytes(arena.at(0), static_cast<size_t>(arena_bytes_));
   std::atomic<bool> whole = true;
   pool.parallel_for(num_chunks(arena_bytes_), [&](int64_t chunk, int) {
-    const std::span<const std::byte> part = chunk_of(stored, chunk);
-    const uint64_t place = static_cast<uint64_t>(chunk) * kChunk;
-    if (xxh64(part) != number_at(sums, 8 * static_cast<size_t>(chunk))) whole = false;
-    std::memcpy(arena.at(static_cast<int64_t>(place)), part.data(), part.size());
-    opened->drop(before + place, part.size());
+    const std::span<std::byte> part = chunk_of(bytes, chunk);
+    const auto place = static_cast<uint64_t>(chunk) * kChunk;
+    const uint64_t expected = number_at(sums, 8 * static_cast<size_t>(chunk));
+    if (!file->read_at(before + place, part) || xxh64(part) != expected) whole = false;
   });
   if (!whole) {
     return Error{.code = ErrorCode::kBadFile, .message = "has a damaged part"};
@@ -163,14 +158,14 @@ Result<std::optional<Arena>> WeightCache::open(ThreadPool& pool) const {
   // Used now: the oldest go first.
   std::error_code ignored;
   std::filesystem::last_write_time(path(), std::filesystem::file_time_type::clock::now(), ignored);
-  return std::optional<Arena>(std::move(arena));
+  return true;
 }
 
-std::optional<Arena> WeightCache::find(ThreadPool& pool) const {
-  Result<std::optional<Arena>> found = open(pool);
-  if (found) return std::move(found).value();
+bool WeightCache::find(const Arena& arena, ThreadPool& pool) const {
+  const Result<bool> found = read(arena, pool);
+  if (found) return *found;
   log_warning(cat(path().string(), ": ", found.error().message, "; the weights are packed anew"));
-  return std::nullopt;
+  return false;
 }
 
 Result<void> WeightCache::make_room(uint64_t bytes) const {

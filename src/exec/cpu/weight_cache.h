@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
 
 #include "base/result.h"
@@ -40,9 +39,9 @@ class WeightCache {
   static uint64_t key_of(const Program& program, const WeightTypes& types,
                          const WeightSource& source, const Plan& plan);
 
-  /// The arena, its checksums compared. Nothing where there is none, or a damaged one
-  /// (which is said in a warning).
-  std::optional<Arena> find(ThreadPool& pool) const;
+  /// Fills `arena` with what is kept, its checksums compared. False, with anything in the arena,
+  /// where nothing is, or what is there is damaged (which is said in a warning).
+  bool find(const Arena& arena, ThreadPool& pool) const;
   /// Keeps `arena`. Older files go where they would take more than half of the room that there is
   /// for them. What cannot be kept (a full disk, a folder that cannot be written) is a warning.
   void store(const Arena& arena, ThreadPool& pool) const;
@@ -58,7 +57,7 @@ class WeightCache {
                                                          int64_t arena_bytes);
 
  private:
-  Result<std::optional<Arena>> open(ThreadPool& pool) const;
+  Result<bool> read(const Arena& arena, ThreadPool& pool) const;
   Result<void> write(const Arena& arena, ThreadPool& pool) const;
   Result<void> make_room(uint64_t bytes) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/cat.h"
 #include "exec/cpu/weight_cache.h"
@@ -22,19 +23,15 @@ Result<Weights> Weights::load(const Program& program, const WeightTypes& types,
   const size_t count = program.weights.size();
   weights.matrices_.resize(count);
   weights.vectors_.resize(count, nullptr);
+  ASSIGN_OR_RETURN(weights.arena_, Arena::reserve(plan.weight_bytes, "weights"));
+  weights.point(program, types, plan);
   std::optional<WeightCache> cache;
   if (!options.weight_cache.empty() && plan.weight_bytes >= kWorthKeeping &&
       source.fingerprint() != 0) {
     cache.emplace(options.weight_cache, WeightCache::key_of(program, types, source, plan),
                   plan.weight_bytes);
-    if (std::optional<Arena> found = cache->find(pool)) {
-      weights.arena_ = *std::move(found);
-      weights.point(program, types, plan);
-      return weights;
-    }
+    if (cache->find(weights.arena_, pool)) return weights;
   }
-  ASSIGN_OR_RETURN(weights.arena_, Arena::reserve(plan.weight_bytes, "weights"));
-  weights.point(program, types, plan);
 
   int64_t all = 0, done = 0;
   for (const WeightDecl& decl : program.weights) all += decl.num_values();

@@ -128,7 +128,8 @@ void multiply_amx_rows(const MultiplyArgs& args) {
                        .slice = slice,
                        .step_bytes = Panel::kStepBytes,
                        .together = kAmxPanels,
-                       .portions = pairs * slice};
+                       .tiles = pairs,
+                       .ahead_steps = 1};
   for_slices(
       args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
         for (int64_t t = 0; t < x.tokens; t += 2 * x.width) {

@@ -167,7 +167,8 @@ void multiply_amx(const MultiplyArgs& args) {
                        .slice = kSlice,
                        .step_bytes = Panel::kQuantBytes,
                        .together = kAmxPanels,
-                       .portions = tiles * kAmxPanels * kSlice};
+                       .tiles = tiles * kAmxPanels,
+                       .ahead_steps = 1};
   for_slices(
       args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
         UnpackedSlice unpacked[kAmxPanels];

@@ -37,10 +37,14 @@ inline TileShape float_shape(int64_t tokens) {
   return {width, panels_of_call(tokens, float_tile_panels(width), kFloatPanelsOfCall)};
 }
 
-/// Up to so many tokens pass once over whole panels, and memory is all that they wait for: the
-/// lines are read so many bytes ahead of the steps being multiplied.
+/// Up to so many tokens pass once over whole panels, with memory all that they wait for: they read
+/// ahead of the steps being multiplied.
 constexpr int64_t kStreamTokens = 4;
 constexpr int64_t kFloatAheadBytes = 4096;
+/// Whether a tile has all the tokens there are, and so few.
+inline bool is_alone(const RowForm& x, int64_t width) {
+  return width <= kStreamTokens && x.tokens == width;
+}
 
 /// What a tile does with two steps k, k + 1 of a float panel.
 struct F32Panel {
@@ -73,7 +77,6 @@ struct WidenedSlice : F32Panel {  // just made of a panel of another type, so in
 /// Pairs of steps of a tile of several tokens after which some more of the next slice is read
 /// ahead.
 constexpr int64_t kAheadPairs = 4;
-constexpr int64_t ahead_portions(int64_t pairs) { return (pairs + kAheadPairs - 1) / kAheadPairs; }
 
 /// sums[n][m] (+)= panels over steps [begin, end), begin even; `panels` [MR] begin there.
 template <typename Panel, int MR, int NR>
@@ -91,15 +94,18 @@ void float_tile(const MultiplyArgs& args, const std::byte* const* panels, int64_
   QUERN_UNROLL
   for (int m = 0; m < MR; ++m) p[m] = panels[m];
   x += begin * NR;
+  const bool streaming = is_alone(*args.x, NR);
   // Where the panel ends, reading ahead goes on in the panel that comes next.
   const int64_t last_ahead = args.x->cols - kFloatAheadBytes / Panel::kPairBytes * 2;
   for (int64_t k = begin; k + 2 <= end; k += 2, x += 2 * NR) {
-    if (NR > kStreamTokens && Panel::kInMemory && k / 2 % kAheadPairs == 0) ahead.read_some();
+    if constexpr (Panel::kInMemory) {
+      if (!streaming && k / 2 % kAheadPairs == 0) ahead.read_some();
+    }
     F w[MR];
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
       w[m] = Panel::first(p[m]);
-      if constexpr (NR <= kStreamTokens && Panel::kInMemory) {
+      if (Panel::kInMemory && streaming) {
         const std::byte* next =
             k < last_ahead ? p[m] + kFloatAheadBytes
                            : args.next_panels[m] + (k - last_ahead) / 2 * Panel::kPairBytes;
@@ -187,13 +193,14 @@ void multiply_steps(const MultiplyArgs& args, const std::byte* const* panels, in
 template <typename Panel>
 void multiply_float(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
-  const int64_t slice = x.tokens <= kStreamTokens ? x.cols : 8192 / Panel::kPairBytes * 2;
+  const int64_t slice = is_alone(x, x.tokens) ? x.cols : 8192 / Panel::kPairBytes * 2;
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
   const Slicing cut = {.steps = x.cols,
                        .slice = slice,
                        .step_bytes = Panel::kPairBytes / 2,
                        .together = float_tile_panels(x.width),
-                       .portions = tiles * ahead_portions((slice + 1) / 2)};
+                       .tiles = tiles,
+                       .ahead_steps = is_alone(x, x.tokens) ? 0 : 2 * kAheadPairs};
   for_slices(args, cut,
              [&](const MultiplyArgs& all, int64_t begin, int64_t end, SliceAhead& ahead) {
                without_threes(all, [&](const MultiplyArgs& some) {

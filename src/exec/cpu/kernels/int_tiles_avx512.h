@@ -197,8 +197,8 @@ inline __attribute__((always_inline)) void add_part(__m512i (&sums)[MR][NR],
   });
 }
 
-/// Bytes read ahead of the block being multiplied, where a pass over the weights is made for one
-/// token only: measured best on two CPU families.
+/// Bytes read ahead of the block being multiplied by the only tile of a pass: measured best on two
+/// CPU families.
 constexpr int64_t kAheadBytes = 4096;
 
 /// sums[n][m] (+)= panels over blocks [begin, end).
@@ -362,7 +362,8 @@ void multiply_int8(const MultiplyArgs& args) {
                        .slice = kSlice,
                        .step_bytes = Panel::kQuantBytes,
                        .together = 2,
-                       .portions = tiles * kSlice};
+                       .tiles = tiles,
+                       .ahead_steps = 1};
   for_slices(args, cut,
              [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
                UnpackedSlice unpacked[2];

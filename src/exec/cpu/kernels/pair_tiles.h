@@ -34,14 +34,15 @@ void pair_tile(const MultiplyArgs& args, int64_t begin, int64_t end, const uint3
   QUERN_UNROLL
   for (int m = 0; m < MR; ++m) p[m] = args.panels[m] + begin * 64;
   x += begin * NR;
+  const bool streaming = is_alone(*args.x, NR);
   const int64_t last_ahead = (args.x->cols + 1) / 2 - kFloatAheadBytes / 64;
   for (int64_t pair = begin; pair < end; ++pair, x += NR) {
-    if (NR > kStreamTokens && pair % kAheadPairs == 0) ahead.read_some();
+    if (!streaming && pair % kAheadPairs == 0) ahead.read_some();
     __m512i w[MR];
     QUERN_UNROLL
     for (int m = 0; m < MR; ++m) {
       w[m] = _mm512_load_si512(p[m]);
-      if (NR <= kStreamTokens) {
+      if (streaming) {
         const std::byte* next = pair < last_ahead ? p[m] + kFloatAheadBytes
                                                   : args.next_panels[m] + (pair - last_ahead) * 64;
         _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
@@ -76,13 +77,14 @@ inline void pair_tile_of_width(int64_t width, const MultiplyArgs& args, int64_t 
 void multiply_pairs(const MultiplyArgs& args) {
   const RowForm& x = *args.x;
   const int64_t pairs = (x.cols + 1) / 2;
-  const int64_t slice = x.tokens <= kStreamTokens ? pairs : 256;
+  const int64_t slice = is_alone(x, x.tokens) ? pairs : 256;
   const int64_t tiles = (x.tokens + x.width - 1) / x.width;
   const Slicing cut = {.steps = pairs,
                        .slice = slice,
                        .step_bytes = 64,
                        .together = float_tile_panels(x.width),
-                       .portions = tiles * ahead_portions(slice)};
+                       .tiles = tiles,
+                       .ahead_steps = is_alone(x, x.tokens) ? 0 : kAheadPairs};
   const auto pass = [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
     for (int64_t t = 0; t < x.tokens; t += x.width) {
       const int64_t width = x.tokens - t < x.width ? x.tokens - t : x.width;

@@ -129,7 +129,8 @@ void multiply_rows(const MultiplyArgs& args) {
                        .slice = tiles == 1 ? steps : kRowSlice,
                        .step_bytes = Panel::kStepBytes,
                        .together = four > 0 ? kRowPanels : 1,
-                       .portions = tiles};
+                       .tiles = tiles,
+                       .ahead_steps = tiles == 1 ? 0 : kRowSlice};
   for_slices(
       args, cut, [&](const MultiplyArgs& some, int64_t begin, int64_t end, SliceAhead& ahead) {
         for (int64_t t = 0; t < x.tokens; t += x.width) {

@@ -57,7 +57,7 @@ inline void without_threes(const MultiplyArgs& args, const Body& body) {
 /// over this one. Memory is read while there is much to compute, and only as fast as needed.
 class SliceAhead {
  public:
-  /// `bytes` from each of `count` places on.
+  /// `bytes` from each of `count` places on, in so many calls of read_some().
   SliceAhead(const std::byte* const* from, int count, int64_t bytes, int64_t portions)
       : from_(from), count_(count), bytes_(bytes) {
     portion_ = (bytes_ / 64 + portions - 1) / portions * 64;
@@ -77,22 +77,36 @@ class SliceAhead {
   int64_t bytes_, portion_, at_ = 0;
 };
 
-/// How a call is cut: rows of `steps` steps into slices, and its panels `together` at a time.
+/// How a call is cut: rows of `steps` steps into slices, and its panels `together` at a time. What
+/// comes next is read ahead by each of the `tiles` that pass over a slice, once in `ahead_steps`.
 struct Slicing {
   int64_t steps = 0;
-  int64_t slice = 0;
+  int64_t slice = 0;       // at most
   int64_t step_bytes = 0;  // of a panel's weights
   int together = 1;
-  int64_t portions = 1;  // in which a slice is read ahead
+  int64_t tiles = 1;
+  int64_t ahead_steps = 0;  // that divides the slice; 0: nothing is read ahead
 };
+
+/// Steps of each slice but the last: slices as even as whole `ahead_steps` allow, because a short
+/// one would leave little time to read ahead the long one after it.
+constexpr int64_t slice_steps(const Slicing& cut) {
+  if (cut.ahead_steps == 0) return cut.slice;
+  const int64_t count = (cut.steps + cut.slice - 1) / cut.slice;
+  const int64_t even = (cut.steps + count - 1) / count;
+  return (even + cut.ahead_steps - 1) / cut.ahead_steps * cut.ahead_steps;
+}
 
 /// Calls body(panels, begin, end, ahead) for all panels of `args` over one slice, then over the
 /// next: the activations of a slice stay in the second-level cache while all panels meet them, the
 /// weights of a few panels in the first-level cache while all tokens pass over them.
 template <typename Body>
 inline void for_slices(const MultiplyArgs& args, const Slicing& cut, const Body& body) {
-  for (int64_t begin = 0; begin < cut.steps; begin += cut.slice) {
-    const int64_t end = begin + cut.slice < cut.steps ? begin + cut.slice : cut.steps;
+  const int64_t slice = slice_steps(cut);
+  for (int64_t begin = 0; begin < cut.steps; begin += slice) {
+    const int64_t end = begin + slice < cut.steps ? begin + slice : cut.steps;
+    const int64_t turns =
+        cut.ahead_steps == 0 ? 1 : (end - begin + cut.ahead_steps - 1) / cut.ahead_steps;
     for (int first = 0; first < args.num_panels; first += cut.together) {
       const auto panels_from = [&](int panel) {
         return args.num_panels - panel < cut.together ? args.num_panels - panel : cut.together;
@@ -108,13 +122,13 @@ inline void for_slices(const MultiplyArgs& args, const Slicing& cut, const Body&
       } else {
         const bool same_panels = end < cut.steps;
         next_begin = same_panels ? end : 0;
-        next_end = next_begin + cut.slice < cut.steps ? next_begin + cut.slice : cut.steps;
+        next_end = next_begin + slice < cut.steps ? next_begin + slice : cut.steps;
         for (count = 0; count < panels_from(0); ++count) {
           from[count] =
               same_panels ? args.panels[count] + end * cut.step_bytes : args.next_panels[count];
         }
       }
-      SliceAhead ahead(from, count, (next_end - next_begin) * cut.step_bytes, cut.portions);
+      SliceAhead ahead(from, count, (next_end - next_begin) * cut.step_bytes, cut.tiles * turns);
       body(some_panels(args, first, panels_from(first)), begin, end, ahead);
     }
   }
